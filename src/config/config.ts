@@ -1,0 +1,54 @@
+import type { Secret } from '../util/secret.js';
+import type { FileConfig } from './schema.js';
+
+/** How a connection is protected: TLS from the first octet, after STARTTLS (forced), or not at all. */
+export type TlsMode = 'implicit' | 'starttls' | 'none';
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: Secret;
+}
+
+/** Where and how to reach an upstream server. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: TlsMode;
+  /** PEM text of the certificate authorities to trust instead of the system's. */
+  readonly ca: string | null;
+}
+
+type FileUser = FileConfig['users'][number];
+type FileAccount = FileUser['accounts'][number];
+
+export interface AccountConfig
+  extends Readonly<Omit<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'auth' | 'smtp' | 'allowPlaintext'>> {
+  readonly endpoint: Endpoint;
+  readonly auth: Credentials;
+  /** Null when this account sends no mail; `auth` is null for a server that takes none. */
+  readonly smtp: { readonly endpoint: Endpoint; readonly auth: Credentials | null } | null;
+}
+
+export interface UserConfig extends Readonly<Omit<FileUser, 'accounts' | 'defaultAccount'>> {
+  readonly accounts: readonly AccountConfig[];
+  /** The account of mail that no address assigns; null only for a user without accounts. */
+  readonly defaultAccount: string | null;
+}
+
+export interface ListenerConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: TlsMode;
+}
+
+/** The validated configuration: paths absolute, secrets read, frozen. */
+export interface Config {
+  readonly dataDir: string;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  readonly imap: { readonly listeners: readonly ListenerConfig[] };
+  readonly submission: { readonly listeners: readonly ListenerConfig[]; readonly hostname: string };
+  readonly admin: { readonly host: string; readonly port: number; readonly token: Secret | null };
+  readonly log: { readonly level: string };
+  readonly limits: Readonly<FileConfig['limits']>;
+  readonly users: readonly UserConfig[];
+}

@@ -1,0 +1,125 @@
+import { z } from 'zod';
+
+/** A secret as written in the file: the text itself, or where to find it. */
+const secret = z.union(
+  [z.string().min(1), z.strictObject({ env: z.string().min(1) }), z.strictObject({ file: z.string().min(1) })],
+  { error: 'a string, { "env": NAME } or { "file": PATH }' },
+);
+
+const port = z.int().min(0).max(65535);
+const upstreamPort = z.int().min(1).max(65535);
+const tlsMode = z.enum(['implicit', 'starttls', 'none']);
+
+const listener = z.strictObject({
+  host: z.string().min(1),
+  port,
+  tls: tlsMode,
+  /** Lets `tls: "none"` stand on an address that is not loopback. */
+  allowPlaintext: z.boolean().default(false),
+});
+
+const auth = z.strictObject({ username: z.string().min(1), password: secret });
+
+const smtp = z.strictObject({
+  host: z.string().min(1),
+  port: upstreamPort.default(465),
+  tls: tlsMode.default('implicit'),
+  allowPlaintext: z.boolean().default(false),
+  ca: z.string().min(1).optional(),
+  /** The account's own `auth` when absent; `false` for a server that takes none. */
+  auth: z.union([auth, z.literal(false)]).optional(),
+});
+
+const account = z.strictObject({
+  id: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, '1 to 32 of A-Z a-z 0-9 _ -'),
+  protocol: z.enum(['imap']).default('imap'),
+  host: z.string().min(1),
+  port: upstreamPort.default(993),
+  tls: tlsMode.default('implicit'),
+  allowPlaintext: z.boolean().default(false),
+  /** A PEM file with the certificate authorities to trust instead of the system's. */
+  ca: z.string().min(1).optional(),
+  auth,
+  addresses: z.array(z.string().regex(/^[^@\s]+@[^@\s]+$/, 'an address, local@domain')).default([]),
+  authority: z.enum(['both', 'upstream', 'mergebox']).default('both'),
+  /** What a deletion at another server does to this account's copy. */
+  onUpstreamDelete: z.enum(['trash', 'expunge', 'keep']).default('trash'),
+  pollSeconds: z.int().min(1).max(86_400).default(60),
+  /** Connections to this server at any time. */
+  connections: z.int().min(2).max(20).default(3),
+  /** Folder of each role, where the server does not tell or tells wrong. */
+  folders: z
+    .strictObject({
+      drafts: z.string().optional(),
+      sent: z.string().optional(),
+      archive: z.string().optional(),
+      junk: z.string().optional(),
+      trash: z.string().optional(),
+    })
+    .default({}),
+  smtp: smtp.optional(),
+  /** Whether Mergebox files sent mail: `auto` files unless the copy is there already. */
+  sent: z.enum(['auto', 'always', 'never']).default('auto'),
+});
+
+const user = z.strictObject({
+  name: z.string().regex(/^[^\s/\\\0-\x1f\x7f]{1,128}$/u, '1 to 128 characters, no space, slash or control character'),
+  passwordHash: z.string().min(1),
+  dedupe: z.enum(['content', 'messageId', 'off']).default('content'),
+  defaultAccount: z.string().optional(),
+  accounts: z.array(account).default([]),
+});
+
+const limits = z.strictObject({
+  /** Octets of one message a client may APPEND or submit. */
+  messageBytes: z.int().min(1_024).default(67_108_864),
+  /** Octets of message bodies kept in memory, for all users together. */
+  memoryCacheBytes: z.int().min(0).default(67_108_864),
+  /** Octets of message bodies kept on disk, per user. */
+  diskCacheBytes: z.int().min(0).default(2_147_483_648),
+  /** IMAP connections of one user. */
+  sessionsPerUser: z.int().min(1).default(64),
+  /** IMAP connections of one client address. */
+  sessionsPerAddress: z.int().min(1).default(256),
+  /** Minutes without a command until an IMAP connection is closed (RFC 9051 §5.4: at least 30). */
+  idleMinutes: z.int().min(30).default(30),
+  /** Seconds that the first sync of all accounts may hold back the merged mailboxes. */
+  firstSyncSeconds: z.int().min(0).default(120),
+  /** A sync that would remove more than this share of a folder, and more than `holdCount` mails, is held. */
+  holdShare: z.number().min(0).max(1).default(0.2),
+  holdCount: z.int().min(0).default(20),
+});
+
+const defaultImap = {
+  listeners: [
+    { host: '0.0.0.0', port: 993, tls: 'implicit' as const, allowPlaintext: false },
+    { host: '0.0.0.0', port: 143, tls: 'starttls' as const, allowPlaintext: false },
+  ],
+};
+const defaultSubmission = {
+  listeners: [
+    { host: '0.0.0.0', port: 465, tls: 'implicit' as const, allowPlaintext: false },
+    { host: '0.0.0.0', port: 587, tls: 'starttls' as const, allowPlaintext: false },
+  ],
+};
+
+/** The configuration file; every key has a default but `users` and what identifies an account. */
+export const configSchema = z.strictObject({
+  dataDir: z.string().min(1).default('./data'),
+  tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
+  imap: z.strictObject({ listeners: z.array(listener) }).default(defaultImap),
+  submission: z
+    .strictObject({ listeners: z.array(listener), hostname: z.string().min(1).optional() })
+    .default(defaultSubmission),
+  admin: z
+    .strictObject({ host: z.string().min(1).default('127.0.0.1'), port: port.default(8080), token: secret.optional() })
+    .default({ host: '127.0.0.1', port: 8080 }),
+  log: z
+    .strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') })
+    .default({ level: 'info' }),
+  limits: limits.prefault({}),
+  users: z.array(user).min(1),
+});
+
+export type FileConfig = z.infer<typeof configSchema>;
+export type SecretSource = z.infer<typeof secret>;
