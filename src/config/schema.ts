@@ -63,7 +63,7 @@ const account = z.strictObject({
 });
 
 const user = z.strictObject({
-  name: z.string().regex(/^[^\s/\\\0-\x1f\x7f]{1,128}$/u, '1 to 128 characters, no space, slash or control character'),
+  name: z.string().regex(/^[^\s/\\\p{Cc}]{1,128}$/u, '1 to 128 characters, no space, slash or control character'),
   passwordHash: z.string().min(1),
   dedupe: z.enum(['content', 'messageId', 'off']).default('content'),
   defaultAccount: z.string().optional(),
