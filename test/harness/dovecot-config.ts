@@ -25,6 +25,16 @@ export interface DovecotPorts {
   readonly lmtp: number;
 }
 
+/** Whom the mail and, for an ordinary user, all processes belong to. */
+export interface MailAccount {
+  /** Whether root starts the server, which then drops to its own users. */
+  readonly root: boolean;
+  readonly name: string;
+  readonly group: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 const SPECIAL_USE: Readonly<Record<string, string>> = {
   Drafts: '\\Drafts',
   Sent: '\\Sent',
@@ -33,16 +43,13 @@ const SPECIAL_USE: Readonly<Record<string, string>> = {
   Trash: '\\Trash',
 };
 
-/**
- * The text of dovecot.conf for one private instance below `dir`. `account` is the unprivileged user that everything
- * runs as: `mail` owns the mail, `login` the processes that face clients.
- */
+/** The text of dovecot.conf for one private instance below `dir`. */
 export function dovecotConfig(
   dir: string,
   options: DovecotOptions,
   ports: DovecotPorts,
   certificates: TestCertificates,
-  account: { readonly root: boolean; readonly name: string; readonly uid: number; readonly gid: number },
+  account: MailAccount,
 ): string {
   const tls = options.tls ?? 'none';
   const protocols = ['imap', ...(options.pop3 ? ['pop3'] : []), ...(options.lmtp ? ['lmtp'] : [])];
@@ -57,7 +64,7 @@ export function dovecotConfig(
       ? []
       : [
           `default_internal_user = ${account.name}`,
-          `default_internal_group = ${account.gid}`,
+          `default_internal_group = ${account.group}`,
           `default_login_user = ${account.name}`,
         ]),
     `mail_uid = ${account.uid}`,
@@ -109,7 +116,7 @@ function namespaceBlock(options: DovecotOptions): string {
   ].join('\n');
 }
 
-function services(options: DovecotOptions, ports: DovecotPorts, account: { readonly root: boolean }): string[] {
+function services(options: DovecotOptions, ports: DovecotPorts, account: MailAccount): string[] {
   const implicit = options.tls === 'implicit';
   const chroot = account.root ? '' : '\n  chroot =';
   const listener = (name: string, active: boolean, port: number): string =>

@@ -4,7 +4,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { makeCertificates, type TestCertificates } from './certificates.js';
-import { type DovecotOptions, type DovecotPorts, dovecotConfig } from './dovecot-config.js';
+import { type DovecotOptions, type DovecotPorts, dovecotConfig, type MailAccount } from './dovecot-config.js';
 import { appendMessage, type ListedMessage, listFolder } from './imap-helpers.js';
 import { ImapClient, type ImapEndpoint } from './imap-client.js';
 import { accepts, eventually, freePorts } from './net.js';
@@ -130,7 +130,10 @@ export class Dovecot {
       });
     });
     failed.catch(() => undefined);
-    await Promise.race([eventually('Dovecot to accept', () => accepts(this.port), { everyMs: 20 }), failed]);
+    const accepting = eventually('Dovecot to accept', () => this.#process !== child || accepts(this.port), {
+      everyMs: 20,
+    });
+    await Promise.race([accepting.then(() => (this.#process === child ? undefined : failed)), failed]);
   }
 
   /** Everything it logged so far. */
@@ -225,11 +228,14 @@ export class Dovecot {
 }
 
 /** Who the mail belongs to: nobody when root starts the server, else whoever runs the test. */
-async function mailAccount(): Promise<{ root: boolean; name: string; uid: number; gid: number }> {
+async function mailAccount(): Promise<MailAccount> {
   const me = userInfo();
-  if (me.uid !== 0) return { root: false, name: me.username, uid: me.uid, gid: me.gid };
+  if (me.uid !== 0) {
+    const { stdout } = await execute('id', ['-gn']);
+    return { root: false, name: me.username, group: stdout.trim(), uid: me.uid, gid: me.gid };
+  }
   const passwd = await readFile('/etc/passwd', 'utf8');
   const fields = /^nobody:[^:]*:(\d+):(\d+):/m.exec(passwd);
   if (fields === null) throw new Error('/etc/passwd has no user nobody, whom the test mail would belong to');
-  return { root: true, name: 'nobody', uid: Number(fields[1]), gid: Number(fields[2]) };
+  return { root: true, name: 'nobody', group: 'nogroup', uid: Number(fields[1]), gid: Number(fields[2]) };
 }

@@ -206,7 +206,7 @@ export class ImapClient {
   }
 
   #onTagged(response: string): void {
-    const [, tag = '', status = '', text = ''] = /^(\S+) (OK|NO|BAD)(?: ([^]*))?$/.exec(response) ?? [];
+    const [, tag = '', status = '', text = ''] = /^(\S+) (OK|NO|BAD)(?: (.*))?$/s.exec(response) ?? [];
     const at = this.#waiters.findIndex((waiter) => waiter.tag === tag);
     const waiter = this.#waiters[at];
     if (waiter === undefined) {
