@@ -157,9 +157,9 @@ export class Dovecot {
     await this.#end('SIGTERM');
   }
 
-  /** Ends it and removes its directory. */
+  /** Ends it at once and removes its directory. */
   async stop(): Promise<void> {
-    await this.#end('SIGTERM');
+    await this.#end('SIGKILL');
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 
@@ -208,7 +208,7 @@ export class Dovecot {
     const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     if (signal === 'SIGKILL') this.#signalGroup('SIGKILL');
     else child.kill('SIGTERM');
-    const patience = setTimeout(() => this.#signalGroup('SIGKILL', child), 10_000);
+    const patience = setTimeout(() => this.#signalGroup('SIGKILL', child), 2_000);
     await exited;
     clearTimeout(patience);
     // Workers that the master left behind.
