@@ -3,17 +3,19 @@ import { z } from 'zod';
 /** A secret as written in the file: the text itself, or where to find it. */
 const secret = z.union(
   [z.string().min(1), z.strictObject({ env: z.string().min(1) }), z.strictObject({ file: z.string().min(1) })],
-  { error: 'a string, { "env": NAME } or { "file": PATH }' },
+  { error: 'a string that is not empty, { "env": NAME } or { "file": PATH }' },
 );
 
 const port = z.int().min(0).max(65535);
 const upstreamPort = z.int().min(1).max(65535);
 const tlsMode = z.enum(['implicit', 'starttls', 'none']);
 
-const listener = z.strictObject({
-  host: z.string().min(1),
-  port,
-  tls: tlsMode,
+/** Where a service listens; the port defaults to the service's own for that kind of protection. */
+export const listenerSchema = z.strictObject({
+  host: z.string().min(1).default('0.0.0.0'),
+  /** 0 takes a free one. */
+  port: port.optional(),
+  tls: tlsMode.default('implicit'),
   /** Lets `tls: "none"` stand on an address that is not loopback. */
   allowPlaintext: z.boolean().default(false),
 });
@@ -22,7 +24,8 @@ const auth = z.strictObject({ username: z.string().min(1), password: secret });
 
 const smtp = z.strictObject({
   host: z.string().min(1),
-  port: upstreamPort.default(465),
+  /** 465 for implicit TLS, else 587. */
+  port: upstreamPort.optional(),
   tls: tlsMode.default('implicit'),
   allowPlaintext: z.boolean().default(false),
   ca: z.string().min(1).optional(),
@@ -30,11 +33,12 @@ const smtp = z.strictObject({
   auth: z.union([auth, z.literal(false)]).optional(),
 });
 
-const account = z.strictObject({
+export const accountSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, '1 to 32 of A-Z a-z 0-9 _ -'),
   protocol: z.enum(['imap']).default('imap'),
   host: z.string().min(1),
-  port: upstreamPort.default(993),
+  /** 993 for implicit TLS, else 143. */
+  port: upstreamPort.optional(),
   tls: tlsMode.default('implicit'),
   allowPlaintext: z.boolean().default(false),
   /** A PEM file with the certificate authorities to trust instead of the system's. */
@@ -62,12 +66,12 @@ const account = z.strictObject({
   sent: z.enum(['auto', 'always', 'never']).default('auto'),
 });
 
-const user = z.strictObject({
+const userSchema = z.strictObject({
   name: z.string().regex(/^[^\s/\\\p{Cc}]{1,128}$/u, '1 to 128 characters, no space, slash or control character'),
   passwordHash: z.string().min(1),
   dedupe: z.enum(['content', 'messageId', 'off']).default('content'),
   defaultAccount: z.string().optional(),
-  accounts: z.array(account).default([]),
+  accounts: z.array(accountSchema).default([]),
 });
 
 const limits = z.strictObject({
@@ -90,35 +94,37 @@ const limits = z.strictObject({
   holdCount: z.int().min(0).default(20),
 });
 
-const defaultImap = {
-  listeners: [
-    { host: '0.0.0.0', port: 993, tls: 'implicit' as const, allowPlaintext: false },
-    { host: '0.0.0.0', port: 143, tls: 'starttls' as const, allowPlaintext: false },
-  ],
-};
-const defaultSubmission = {
-  listeners: [
-    { host: '0.0.0.0', port: 465, tls: 'implicit' as const, allowPlaintext: false },
-    { host: '0.0.0.0', port: 587, tls: 'starttls' as const, allowPlaintext: false },
-  ],
-};
+/** Both kinds of TLS on the service's own ports, on all addresses. */
+const listeners = z.array(listenerSchema).prefault([{ tls: 'implicit' }, { tls: 'starttls' }]);
 
 /** The configuration file; every key has a default but `users` and what identifies an account. */
 export const configSchema = z.strictObject({
   dataDir: z.string().min(1).default('./data'),
   tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
-  imap: z.strictObject({ listeners: z.array(listener) }).default(defaultImap),
+  imap: z.strictObject({ listeners }).prefault({}),
   submission: z
-    .strictObject({ listeners: z.array(listener), hostname: z.string().min(1).optional() })
-    .default(defaultSubmission),
+    .strictObject({
+      listeners,
+      /** The name Mergebox gives in its greeting, EHLO and Received; the machine's own when absent. */
+      hostname: z
+        .string()
+        .regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$/, 'a host name')
+        .optional(),
+    })
+    .prefault({}),
   admin: z
-    .strictObject({ host: z.string().min(1).default('127.0.0.1'), port: port.default(8080), token: secret.optional() })
-    .default({ host: '127.0.0.1', port: 8080 }),
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1'),
+      port: port.default(8080),
+      /** What a request must bear to change anything; without one, nothing can be changed over TCP. */
+      token: secret.optional(),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') })
-    .default({ level: 'info' }),
+    .prefault({}),
   limits: limits.prefault({}),
-  users: z.array(user).min(1),
+  users: z.array(userSchema).min(1),
 });
 
 export type FileConfig = z.infer<typeof configSchema>;
