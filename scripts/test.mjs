@@ -1,0 +1,73 @@
+// `npm test`: builds everything, makes sure of the real servers and clients, runs every test and prints, as its last
+// line, how many assertions passed and failed. Exit 0 only when at least one passed, none failed and no file was left out.
+// Arguments narrow the run to test files whose path holds one of them.
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensurePackages } from './packages.mjs';
+import { countTap } from './tap-count.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const bin = (name) => join(root, 'node_modules', '.bin', name);
+
+/** Runs a program in the repository with its output on ours; resolves to its exit status. */
+function run(program, args) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    child.once('error', (error) => {
+      console.error(`${program}: ${error.message}`);
+      resolve(-1);
+    });
+    child.once('exit', (status) => resolve(status ?? -1));
+  });
+}
+
+function finish(passed, failed) {
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+}
+
+async function runTests(files) {
+  const report = join(tmpdir(), `mergebox-test-${process.pid}.tap`);
+  const compiled = files.map((file) => join('.build', file.replace(/\.ts$/, '.js')));
+  const status = await run(bin('tap'), ['--reporter=terse', `--output-file=${report}`, ...compiled]);
+  let text = '';
+  try {
+    text = readFileSync(report, 'utf8');
+  } catch {
+    console.error('tap left no report');
+  }
+  rmSync(report, { force: true });
+  const { passed, failed, files: reported, problems } = countTap(text);
+  for (const problem of problems) console.log(problem);
+  const unreported = Math.max(0, files.length - reported);
+  if (unreported > 0) console.error(`${unreported} of ${files.length} test files did not report`);
+  // tap that ends badly with every assertion passed is a failure too.
+  return { passed, failed: Math.max(failed + unreported, status === 0 ? 0 : 1) };
+}
+
+async function main(filters) {
+  const below = readdirSync(join(root, 'test'), { recursive: true });
+  const all = below
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => join('test', file))
+    .sort();
+  const files = all.filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
+  if (files.length === 0) {
+    console.error(`no test file matches ${filters.join(' ')}`);
+    return finish(0, 1);
+  }
+  if (!ensurePackages('test')) return finish(0, 1);
+  for (const project of ['tsconfig.json', 'tsconfig.build.json']) {
+    if ((await run(bin('tsc'), ['-p', project])) !== 0) return finish(0, 1);
+  }
+  const { passed, failed } = await runTests(files);
+  return finish(passed, failed);
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error);
+  finish(0, 1);
+});
