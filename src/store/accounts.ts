@@ -1,0 +1,29 @@
+import { AccountBook, type AccountPolicy } from './account-book.js';
+import { removeFolders } from './folders.js';
+import { type FolderRow } from './rows.js';
+import type { Store } from './store.js';
+
+/**
+ * Gives every configured account its row, and forgets what the database knew of accounts that are configured no more
+ * (their mail upstream is not touched).
+ */
+export async function openAccounts(store: Store, policies: readonly Omit<AccountPolicy, 'id'>[]): Promise<AccountBook> {
+  return store.write(async (tx) => {
+    const known = await tx.all<{ id: number; name: string }>('SELECT id, name FROM account');
+    const accounts: AccountPolicy[] = [];
+    for (const policy of policies) {
+      const row =
+        known.find((each) => each.name === policy.name) ??
+        (await tx.get<{ id: number }>('INSERT INTO account (name) VALUES (?) RETURNING id', [policy.name]));
+      accounts.push({ ...policy, id: row!.id });
+    }
+    const book = new AccountBook(accounts);
+    for (const gone of known.filter((each) => !book.has(each.id))) {
+      const folders = await tx.all<FolderRow>('SELECT * FROM folder WHERE account_id = ?', [gone.id]);
+      await removeFolders(tx, book, folders);
+      await tx.run('DELETE FROM action WHERE account_id = ?', [gone.id]);
+      await tx.run('DELETE FROM account WHERE id = ?', [gone.id]);
+    }
+    return book;
+  });
+}

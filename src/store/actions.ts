@@ -1,0 +1,154 @@
+import type { AccountBook } from './account-book.js';
+import { jsonIds } from './rows.js';
+import type { ReadTx, WriteTx } from './store.js';
+
+export type ActionKind =
+  | 'flags'
+  | 'copy'
+  | 'move'
+  | 'append'
+  | 'expunge'
+  | 'create-folder'
+  | 'delete-folder'
+  | 'rename-folder';
+
+/** One upstream operation owed; see the migration for the columns. */
+export interface ActionRow {
+  readonly id: number;
+  readonly account_id: number;
+  readonly kind: ActionKind;
+  readonly copy_id: number | null;
+  readonly target_id: number | null;
+  readonly folder_id: number | null;
+  readonly detail: string | null;
+  readonly after_id: number | null;
+  readonly reason: string;
+  readonly created: number;
+  readonly state: 'pending' | 'parked';
+  readonly attempts: number;
+  readonly next_try: number;
+  readonly last_error: string | null;
+}
+
+export interface NewAction {
+  readonly accountId: number;
+  readonly kind: ActionKind;
+  readonly copyId?: number;
+  readonly targetId?: number;
+  readonly folderId?: number;
+  readonly detail?: string;
+  readonly afterId?: number;
+}
+
+/** Owes upstream operations in this order; their ids. `reason` says who decided them. */
+export async function owe(tx: WriteTx, actions: readonly NewAction[], reason: string): Promise<number[]> {
+  const now = Math.floor(Date.now() / 1000);
+  const ids: number[] = [];
+  for (let start = 0; start < actions.length; start += 200) {
+    const page = actions.slice(start, start + 200);
+    const rows = await tx.all<{ id: number }>(
+      `INSERT INTO action (account_id, kind, copy_id, target_id, folder_id, detail, after_id, reason, created, state)
+       VALUES ${page.map(() => "(?,?,?,?,?,?,?,?,?,'pending')").join(',')} RETURNING id`,
+      page.flatMap((each) => [
+        each.accountId,
+        each.kind,
+        each.copyId ?? null,
+        each.targetId ?? null,
+        each.folderId ?? null,
+        each.detail ?? null,
+        each.afterId ?? null,
+        reason,
+        now,
+      ]),
+    );
+    ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));
+    for (const each of page) tx.owe(each.accountId);
+  }
+  return ids;
+}
+
+/**
+ * Owes the flags of those copies whose server has others than we show; one action a copy, whatever changes meanwhile,
+ * because the executor computes the difference when it runs. Copies still on their way get theirs when they arrive.
+ */
+export async function oweFlags(
+  tx: WriteTx,
+  book: AccountBook,
+  copyIds: readonly number[],
+  reason: string,
+): Promise<void> {
+  if (copyIds.length === 0) return;
+  const rows = await tx.all<{ id: number; account_id: number }>(
+    `SELECT copy.id, folder.account_id FROM copy JOIN folder ON folder.id = copy.folder_id
+     WHERE copy.id IN (SELECT value FROM json_each(?)) AND copy.flags <> copy.base AND copy.state = 'live'
+     AND NOT EXISTS (SELECT 1 FROM action WHERE action.copy_id = copy.id AND action.kind = 'flags')
+     ORDER BY copy.id`,
+    [jsonIds(copyIds)],
+  );
+  const due = rows.filter((row) => book.pushes(row.account_id));
+  await owe(
+    tx,
+    due.map((row) => ({ accountId: row.account_id, kind: 'flags' as const, copyId: row.id })),
+    reason,
+  );
+}
+
+/** Pending actions of an account in order, at most `limit`. */
+export async function pendingActions(tx: ReadTx, accountId: number, limit: number): Promise<ActionRow[]> {
+  return tx.all<ActionRow>("SELECT * FROM action WHERE account_id = ? AND state = 'pending' ORDER BY id LIMIT ?", [
+    accountId,
+    limit,
+  ]);
+}
+
+/** How many actions wait, and how many were refused for good, by account row id. */
+export async function actionCounts(tx: ReadTx): Promise<Map<number, { pending: number; parked: number }>> {
+  const rows = await tx.all<{ account_id: number; state: string; n: number }>(
+    'SELECT account_id, state, COUNT(*) AS n FROM action GROUP BY account_id, state',
+  );
+  const counts = new Map<number, { pending: number; parked: number }>();
+  for (const row of rows) {
+    const count = counts.get(row.account_id) ?? { pending: 0, parked: 0 };
+    counts.set(row.account_id, row.state === 'parked' ? { ...count, parked: row.n } : { ...count, pending: row.n });
+  }
+  return counts;
+}
+
+/** Removes actions that were executed and acknowledged. */
+export async function removeActions(tx: WriteTx, ids: readonly number[]): Promise<void> {
+  await tx.run('DELETE FROM action WHERE id IN (SELECT value FROM json_each(?))', [jsonIds(ids)]);
+}
+
+/** Counts a try before it is made, so that a crash in the middle is known as one. */
+export async function recordAttempt(tx: WriteTx, ids: readonly number[]): Promise<void> {
+  await tx.run('UPDATE action SET attempts = attempts + 1 WHERE id IN (SELECT value FROM json_each(?))', [
+    jsonIds(ids),
+  ]);
+}
+
+/** Records a failed try: tried again at `nextTry` (Unix seconds), or never on its own when `parked`. */
+export async function recordFailure(
+  tx: WriteTx,
+  ids: readonly number[],
+  failure: { error: string; nextTry: number; parked: boolean },
+): Promise<void> {
+  await tx.run(
+    'UPDATE action SET last_error = ?, next_try = ?, state = ? WHERE id IN (SELECT value FROM json_each(?))',
+    [failure.error, failure.nextTry, failure.parked ? 'parked' : 'pending', jsonIds(ids)],
+  );
+}
+
+/** Writes down what was destroyed upstream, in the transaction that acknowledges it. */
+export async function recordDestroyed(
+  tx: WriteTx,
+  rows: readonly { account: string; folder: string; uidValidity: number; uid: number; kind: string; reason: string }[],
+): Promise<void> {
+  const now = Math.floor(Date.now() / 1000);
+  for (let start = 0; start < rows.length; start += 200) {
+    const page = rows.slice(start, start + 200);
+    await tx.run(
+      `INSERT INTO ledger (at, account, folder, uid_validity, uid, kind, reason) VALUES ${page.map(() => '(?,?,?,?,?,?,?)').join(',')}`,
+      page.flatMap((each) => [now, each.account, each.folder, each.uidValidity, each.uid, each.kind, each.reason]),
+    );
+  }
+}

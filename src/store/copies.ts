@@ -1,0 +1,84 @@
+import type { FlagText } from '../mail/flags.js';
+import type { SqlValue } from './driver.js';
+import { allocateUids, mirrorsOf } from './mailboxes.js';
+import { type CopyRow, type CopyState, type FolderRow, jsonIds } from './rows.js';
+import type { ReadTx, WriteTx } from './store.js';
+
+export interface NewCopy {
+  readonly folderId: number;
+  readonly uid: number | null;
+  readonly messageId: number;
+  readonly entryId: number | null;
+  readonly mirrorUid: number | null;
+  readonly state: CopyState;
+  readonly flags: FlagText;
+  readonly base: FlagText;
+  readonly size: number;
+  readonly internalDate: number;
+}
+
+const BATCH = 150;
+
+/** Inserts copies and returns their ids in the same order. */
+export async function insertCopies(tx: WriteTx, copies: readonly NewCopy[]): Promise<number[]> {
+  const ids: number[] = [];
+  for (let start = 0; start < copies.length; start += BATCH) {
+    const page = copies.slice(start, start + BATCH);
+    const params: SqlValue[] = page.flatMap((each) => [
+      each.folderId,
+      each.uid,
+      each.messageId,
+      each.entryId,
+      each.mirrorUid,
+      each.state,
+      each.flags,
+      each.base,
+      tx.modSeq,
+      each.size,
+      each.internalDate,
+    ]);
+    const rows = await tx.all<{ id: number }>(
+      `INSERT INTO copy (folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, mod_seq, size, internal_date)
+       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
+      params,
+    );
+    ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));
+  }
+  return ids;
+}
+
+/** The copy that a client's command makes in a folder: shown in its mirror at once, its upload owed. */
+export async function insertPendingCopy(
+  tx: WriteTx,
+  folder: FolderRow,
+  copy: Pick<NewCopy, 'messageId' | 'entryId' | 'flags' | 'size' | 'internalDate'>,
+): Promise<{ id: number; mirrorUid: number }> {
+  const mirror = (await mirrorsOf(tx, [folder.id])).get(folder.id)!;
+  const mirrorUid = await allocateUids(tx, mirror.id, 1);
+  tx.touch(mirror.id);
+  const [id] = await insertCopies(tx, [
+    { ...copy, folderId: folder.id, uid: null, mirrorUid, state: 'pending', base: '' },
+  ]);
+  return { id: id!, mirrorUid };
+}
+
+export async function copiesByIds(tx: ReadTx, ids: Iterable<number>): Promise<Map<number, CopyRow>> {
+  const rows = await tx.all<CopyRow>('SELECT * FROM copy WHERE id IN (SELECT value FROM json_each(?))', [jsonIds(ids)]);
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** What a pull compares with: every copy of a folder that has a UID, doomed ones as well. */
+export async function knownUids(tx: ReadTx, folderId: number): Promise<Map<number, CopyState>> {
+  const row = await tx.get<{ rows: string }>(
+    'SELECT json_group_array(json_array(uid, state)) AS rows FROM copy WHERE folder_id = ? AND uid IS NOT NULL',
+    [folderId],
+  );
+  return new Map(JSON.parse(row!.rows) as [number, CopyState][]);
+}
+
+export async function copiesByUids(tx: ReadTx, folderId: number, uids: Iterable<number>): Promise<CopyRow[]> {
+  return tx.all<CopyRow>('SELECT * FROM copy WHERE folder_id = ? AND uid IN (SELECT value FROM json_each(?))', [
+    folderId,
+    jsonIds(uids),
+  ]);
+}

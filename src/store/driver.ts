@@ -1,0 +1,98 @@
+import sqlite3 from 'sqlite3';
+import { type ErrorCode, errorText, MergeboxError } from '../util/errors.js';
+
+/** What SQL takes and gives. BigInt is left out on purpose: the driver would bind it as NULL. */
+export type SqlValue = string | number | Buffer | null;
+export type SqlParams = readonly SqlValue[];
+
+/**
+ * One database handle. Its callers take turns: nothing here keeps two tasks from interleaving statements, which is
+ * why only `Store` holds one.
+ */
+export class Handle {
+  readonly #db: sqlite3.Database;
+  readonly #statements = new Map<string, sqlite3.Statement>();
+
+  private constructor(db: sqlite3.Database) {
+    this.#db = db;
+  }
+
+  static open(file: string, mode: 'write' | 'read'): Promise<Handle> {
+    const flags = mode === 'write' ? sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE : sqlite3.OPEN_READONLY;
+    return new Promise((resolve, reject) => {
+      const db: sqlite3.Database = new sqlite3.Database(file, flags, (error) => {
+        if (error) reject(sqlError(error, `open ${file}`));
+        else resolve(new Handle(db));
+      });
+    });
+  }
+
+  /** Runs SQL without parameters; several statements may stand in it. */
+  exec(sql: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#db.exec(sql, (error) => (error ? reject(sqlError(error, sql)) : resolve()));
+    });
+  }
+
+  async all<T>(sql: string, params: SqlParams = []): Promise<T[]> {
+    const statement = await this.#prepare(sql);
+    return new Promise((resolve, reject) => {
+      statement.all<T>(params, (error: Error | null, rows: T[]) =>
+        error ? reject(sqlError(error, sql)) : resolve(rows),
+      );
+    });
+  }
+
+  /** The number of rows changed. */
+  async run(sql: string, params: SqlParams = []): Promise<number> {
+    const statement = await this.#prepare(sql);
+    return new Promise((resolve, reject) => {
+      statement.run(params, function (this: sqlite3.RunResult, error: Error | null) {
+        if (error) reject(sqlError(error, sql));
+        else resolve(this.changes);
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    const statements = [...this.#statements.values()];
+    this.#statements.clear();
+    await Promise.all(statements.map((each) => new Promise<void>((resolve) => each.finalize(() => resolve()))));
+    await new Promise<void>((resolve, reject) => {
+      this.#db.close((error) => (error ? reject(sqlError(error, 'close')) : resolve()));
+    });
+  }
+
+  #prepare(sql: string): Promise<sqlite3.Statement> {
+    const known = this.#statements.get(sql);
+    if (known) return Promise.resolve(known);
+    return new Promise((resolve, reject) => {
+      const statement = this.#db.prepare(sql, (error: Error | null) => {
+        if (error) {
+          reject(sqlError(error, sql));
+          return;
+        }
+        this.#statements.set(sql, statement);
+        resolve(statement);
+      });
+    });
+  }
+}
+
+function sqlError(error: Error, doing: string): MergeboxError {
+  const sqlCode = 'code' in error ? String(error.code) : '';
+  const what = doing.replace(/\s+/g, ' ').slice(0, 120);
+  return new MergeboxError(codeOf(sqlCode), `database: ${errorText(error)} (${what})`, { cause: error });
+}
+
+function codeOf(sqlCode: string): ErrorCode {
+  switch (sqlCode) {
+    case 'SQLITE_FULL':
+      return 'overquota';
+    case 'SQLITE_CORRUPT':
+    case 'SQLITE_NOTADB':
+      return 'corrupt';
+    default:
+      return 'unavailable';
+  }
+}

@@ -1,0 +1,176 @@
+import { ROLE_NAMES, type Role } from '../mail/ids.js';
+import type { AccountBook, AccountPolicy } from './account-book.js';
+import { owe } from './actions.js';
+import { insertMailbox, mirrorsOf, setSubscribed } from './mailboxes.js';
+import { dropCopies } from './remove.js';
+import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
+import type { ReadTx, WriteTx } from './store.js';
+
+export const MIRROR_ROOT = 'Accounts';
+
+/** The name of a mirror: `Accounts/<id>/<path>`, '/' between levels; a '/' inside a level's name becomes `%2F`. */
+export function mirrorName(account: string, path: string, delimiter: string | null): string {
+  const levels = delimiter === null ? [path] : path.split(delimiter);
+  return [MIRROR_ROOT, account, ...levels.map((level) => level.replaceAll('/', '%2F'))].join('/');
+}
+
+export async function foldersOf(tx: ReadTx, accountId: number): Promise<FolderRow[]> {
+  return tx.all<FolderRow>('SELECT * FROM folder WHERE account_id = ? ORDER BY id', [accountId]);
+}
+
+export async function folderById(tx: ReadTx, id: number): Promise<FolderRow | undefined> {
+  return tx.get<FolderRow>('SELECT * FROM folder WHERE id = ?', [id]);
+}
+
+export interface ListedFolder {
+  readonly path: string;
+  readonly delimiter: string | null;
+  readonly role: Role | null;
+  readonly virtual: boolean;
+  readonly selectable: boolean;
+}
+
+/** Brings the folders of an account in line with what its server listed; new ones get a mirror. */
+export async function syncFolderList(
+  tx: WriteTx,
+  book: AccountBook,
+  account: AccountPolicy,
+  listed: readonly ListedFolder[],
+): Promise<void> {
+  const known = new Map((await foldersOf(tx, account.id)).map((folder) => [folder.path, folder]));
+  for (const folder of listed) {
+    const row = known.get(folder.path);
+    if (!row) await insertFolder(tx, account, folder, 'live');
+    else await updateFolder(tx, row, folder);
+    known.delete(folder.path);
+  }
+  // A folder whose creation is owed is not listed yet; one whose deletion is owed goes with its action.
+  const gone = [...known.values()].filter((folder) => folder.state === 'live');
+  const renaming = await tx.all<{ folder_id: number }>("SELECT folder_id FROM action WHERE kind = 'rename-folder'");
+  const waiting = new Set(renaming.map((row) => row.folder_id));
+  await removeFolders(
+    tx,
+    book,
+    gone.filter((folder) => !waiting.has(folder.id)),
+  );
+}
+
+/** A new folder with its mirror. Mirrors of roles are left unsubscribed: the merged mailbox shows their mail. */
+export async function insertFolder(
+  tx: WriteTx,
+  account: AccountPolicy,
+  folder: ListedFolder,
+  state: 'live' | 'creating',
+): Promise<FolderRow> {
+  const row = (await tx.get<FolderRow>(
+    `INSERT INTO folder (account_id, path, delimiter, role, virtual, selectable, state) VALUES (?,?,?,?,?,?,?) RETURNING *`,
+    [account.id, folder.path, folder.delimiter, folder.role, folder.virtual ? 1 : 0, folder.selectable ? 1 : 0, state],
+  ))!;
+  const name = mirrorName(account.name, folder.path, folder.delimiter);
+  const mailbox = await insertMailbox(tx, name, { folderId: row.id });
+  tx.touch(mailbox);
+  if (folder.role === null && folder.selectable) await setSubscribed(tx, name, true);
+  return row;
+}
+
+async function updateFolder(tx: WriteTx, row: FolderRow, listed: ListedFolder): Promise<void> {
+  const state = row.state === 'creating' ? 'live' : row.state;
+  // The role stays with the folder that has it while mail is merged under it; the first listing decides.
+  await tx.run('UPDATE folder SET delimiter = ?, virtual = ?, selectable = ?, state = ? WHERE id = ?', [
+    listed.delimiter,
+    listed.virtual ? 1 : 0,
+    listed.selectable ? 1 : 0,
+    state,
+    row.id,
+  ]);
+}
+
+/** Forgets folders that are gone upstream (or no longer configured) with their copies and mirrors. */
+export async function removeFolders(tx: WriteTx, book: AccountBook, folders: readonly FolderRow[]): Promise<void> {
+  for (const folder of folders) {
+    const copies = await tx.all<CopyRow>('SELECT * FROM copy WHERE folder_id = ?', [folder.id]);
+    await dropCopies(tx, book, copies);
+    const mirror = (await mirrorsOf(tx, [folder.id])).get(folder.id);
+    if (mirror) {
+      await tx.run('DELETE FROM expunged WHERE mailbox_id = ?', [mirror.id]);
+      await tx.run('DELETE FROM mailbox WHERE id = ?', [mirror.id]);
+    }
+    await tx.run('DELETE FROM action WHERE folder_id = ?', [folder.id]);
+    await tx.run('DELETE FROM folder WHERE id = ?', [folder.id]);
+  }
+}
+
+/** The account's folder of a role; its creation is owed when there is none. */
+export async function roleFolder(tx: WriteTx, account: AccountPolicy, role: Role, reason: string): Promise<FolderRow> {
+  const rows = await foldersOf(tx, account.id);
+  const known = rows.find((folder) => folder.role === role && folder.state !== 'deleting');
+  if (known) return known;
+  const inbox = rows.find((folder) => folder.role === 'inbox');
+  const sample = rows.find((folder) => folder.role !== null && folder.role !== 'inbox');
+  const delimiter = inbox?.delimiter ?? sample?.delimiter ?? '/';
+  const path = account.folders[role] ?? (await namespacePrefix(tx, account.id)) + ROLE_NAMES[role];
+  const existing = rows.find((folder) => folder.path === path);
+  if (existing) {
+    await tx.run('UPDATE folder SET role = ? WHERE id = ?', [role, existing.id]);
+    return { ...existing, role };
+  }
+  const folder = await insertFolder(
+    tx,
+    account,
+    { path, delimiter, role, virtual: false, selectable: true },
+    'creating',
+  );
+  await owe(tx, [{ accountId: account.id, kind: 'create-folder', folderId: folder.id, detail: role }], reason);
+  return folder;
+}
+
+/** What stands before new top-level names at this account (RFC 2342), as its server told; empty until then. */
+export async function namespacePrefix(tx: ReadTx, accountId: number): Promise<string> {
+  const row = await tx.get<{ value: string }>('SELECT value FROM meta WHERE key = ?', [`prefix.${accountId}`]);
+  return row?.value ?? '';
+}
+
+export async function saveNamespacePrefix(tx: WriteTx, accountId: number, prefix: string): Promise<void> {
+  await tx.run('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value', [
+    `prefix.${accountId}`,
+    prefix,
+  ]);
+}
+
+export interface PullEnd {
+  readonly uidValidity: number;
+  readonly uidNext: number;
+  readonly modSeq: string | null;
+  readonly exists: number;
+}
+
+/** Records where a complete pull ended. */
+export async function saveCursor(tx: WriteTx, folderId: number, end: PullEnd): Promise<void> {
+  await tx.run(
+    'UPDATE folder SET uid_validity = ?, uid_next = ?, mod_seq = ?, exists_count = ?, held = NULL WHERE id = ?',
+    [end.uidValidity, end.uidNext, end.modSeq, end.exists, folderId],
+  );
+}
+
+/** Binds a folder to a UIDVALIDITY before its first mail is recorded. */
+export async function setUidValidity(tx: WriteTx, folderId: number, uidValidity: number): Promise<void> {
+  await tx.run(
+    'UPDATE folder SET uid_validity = ?, uid_next = NULL, mod_seq = NULL, exists_count = NULL WHERE id = ?',
+    [uidValidity, folderId],
+  );
+}
+
+export async function setHeld(tx: WriteTx, folderId: number, held: string | null): Promise<void> {
+  await tx.run('UPDATE folder SET held = ? WHERE id = ?', [held, folderId]);
+}
+
+export async function setFlagsOffered(tx: WriteTx, folderId: number, flags: string | null): Promise<void> {
+  await tx.run('UPDATE folder SET flags_offered = ? WHERE id = ?', [flags, folderId]);
+}
+
+export async function foldersByIds(tx: ReadTx, ids: Iterable<number>): Promise<Map<number, FolderRow>> {
+  const rows = await tx.all<FolderRow>('SELECT * FROM folder WHERE id IN (SELECT value FROM json_each(?))', [
+    jsonIds(ids),
+  ]);
+  return new Map(rows.map((row) => [row.id, row]));
+}

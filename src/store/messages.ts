@@ -1,0 +1,99 @@
+import { jsonIds, type NewMessage } from './rows.js';
+import type { ReadTx, WriteTx } from './store.js';
+import type { SqlValue } from './driver.js';
+
+/** Rows of one INSERT: wide ones, so fewer than the 200 that suit narrow rows. */
+const BATCH = 100;
+
+/** Inserts contents and returns their ids in the same order. */
+export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[]): Promise<number[]> {
+  const ids: number[] = [];
+  for (let start = 0; start < messages.length; start += BATCH) {
+    const page = messages.slice(start, start + BATCH);
+    const params: SqlValue[] = page.flatMap((each) => [
+      each.matchKey,
+      each.mergeKey,
+      each.messageId,
+      each.size,
+      each.envelope,
+      each.structure,
+      each.header,
+      each.pinned,
+    ]);
+    const rows = await tx.all<{ id: number }>(
+      `INSERT INTO message (match_key, merge_key, message_id, size, envelope, structure, header, pinned)
+       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
+      params,
+    );
+    // One statement inserts in the order of its VALUES, so its ids ascend with them.
+    ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));
+  }
+  return ids;
+}
+
+export interface MetadataRow {
+  readonly id: number;
+  readonly envelope?: Buffer;
+  readonly structure?: Buffer;
+  readonly header?: Buffer;
+}
+
+/** The asked columns of these messages, by id. */
+export async function metadataOf(
+  tx: ReadTx,
+  ids: readonly number[],
+  wants: { envelope?: boolean; structure?: boolean; header?: boolean },
+): Promise<Map<number, MetadataRow>> {
+  const columns = ['id'];
+  if (wants.envelope) columns.push('envelope');
+  if (wants.structure) columns.push('structure');
+  if (wants.header) columns.push('header');
+  const rows = await tx.all<MetadataRow>(
+    `SELECT ${columns.join(', ')} FROM message WHERE id IN (SELECT value FROM json_each(?))`,
+    [jsonIds(ids)],
+  );
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+export interface BodyPlace {
+  readonly accountId: number;
+  readonly path: string;
+  readonly uidValidity: number;
+  readonly uid: number;
+}
+
+/** Where the bytes of a message are: a pinned file, and the copies that a server holds. */
+export async function placesOf(
+  tx: ReadTx,
+  messageId: number,
+): Promise<{ pinned: string | null; size: number; places: BodyPlace[] } | null> {
+  const message = await tx.get<{ pinned: string | null; size: number }>(
+    'SELECT pinned, size FROM message WHERE id = ?',
+    [messageId],
+  );
+  if (!message) return null;
+  const places = await tx.all<BodyPlace>(
+    `SELECT folder.account_id AS "accountId", folder.path AS path, folder.uid_validity AS "uidValidity", copy.uid AS uid
+     FROM copy JOIN folder ON folder.id = copy.folder_id
+     WHERE copy.message_id = ? AND copy.uid IS NOT NULL AND folder.uid_validity IS NOT NULL
+     ORDER BY CASE copy.state WHEN 'live' THEN 0 ELSE 1 END`,
+    [messageId],
+  );
+  return { ...message, places };
+}
+
+/** Forgets those of the messages that nothing refers to any more. */
+export async function sweepMessages(tx: WriteTx, ids: Iterable<number>): Promise<void> {
+  await tx.run(
+    `DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))
+     AND NOT EXISTS (SELECT 1 FROM copy WHERE copy.message_id = message.id)
+     AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.message_id = message.id)`,
+    [jsonIds(ids)],
+  );
+}
+
+/** Every pinned file that a message still needs. */
+export async function pinnedFiles(tx: ReadTx): Promise<Set<string>> {
+  const rows = await tx.all<{ pinned: string }>('SELECT DISTINCT pinned FROM message WHERE pinned IS NOT NULL');
+  return new Set(rows.map((row) => row.pinned));
+}

@@ -1,0 +1,41 @@
+import { MergeboxError } from '../util/errors.js';
+import type { Handle } from './driver.js';
+import { initial } from './migrations/0001-initial.js';
+
+/** In order; a released one never changes. The number of a migration is its position, from 1. */
+const MIGRATIONS: readonly string[] = [initial];
+
+/** Brings the database to the newest schema, one transaction a step. Throws `corrupt` for one from a newer Mergebox. */
+export async function migrate(db: Handle): Promise<void> {
+  const version = await schemaVersion(db);
+  if (version > MIGRATIONS.length) {
+    throw new MergeboxError(
+      'corrupt',
+      `open database: its schema is number ${version}, this Mergebox knows ${MIGRATIONS.length}: use a newer Mergebox`,
+    );
+  }
+  for (const [index, sql] of MIGRATIONS.entries()) {
+    if (index < version) continue;
+    await db.exec('BEGIN IMMEDIATE');
+    try {
+      await db.exec(sql);
+      await db.run(
+        "INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [String(index + 1)],
+      );
+      await db.exec('COMMIT');
+    } catch (error) {
+      await db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}
+
+async function schemaVersion(db: Handle): Promise<number> {
+  const tables = await db.all<{ name: string }>(
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'",
+  );
+  if (tables.length === 0) return 0;
+  const rows = await db.all<{ value: string }>("SELECT value FROM meta WHERE key = 'schema'");
+  return Number(rows[0]?.value ?? 0);
+}

@@ -1,0 +1,276 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { MergeboxError } from '../util/errors.js';
+import { Handle, type SqlParams } from './driver.js';
+import { migrate } from './migrate.js';
+
+/** Reads; inside a `write` they see its own changes. */
+export interface ReadTx {
+  all<T>(sql: string, params?: SqlParams): Promise<T[]>;
+  get<T>(sql: string, params?: SqlParams): Promise<T | undefined>;
+}
+
+/** One unit of change: all of it is committed or none. Never await the network inside. */
+export interface WriteTx extends ReadTx {
+  /** The number of rows changed. */
+  run(sql: string, params?: SqlParams): Promise<number>;
+  /** The MODSEQ of everything this unit changes; above all earlier ones of the user. */
+  readonly modSeq: number;
+  /** A number above all earlier ones and not below the Unix time, for UIDVALIDITY (RFC 9051 §2.3.1.1). */
+  nextUidValidity(): number;
+  /** Declares that mailbox's view changed; its MODSEQ is raised and listeners hear of it after the commit. */
+  touch(mailboxId: number): void;
+  /** Declares that actions were added for that account. */
+  owe(accountId: number): void;
+  /** Runs after the commit, before listeners. */
+  afterCommit(task: () => void): void;
+}
+
+/** What a commit changed. */
+export interface Committed {
+  readonly mailboxes: ReadonlySet<number>;
+  readonly accounts: ReadonlySet<number>;
+}
+
+interface Job {
+  readonly task: (tx: WriteTx) => Promise<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** How many waiting writes may share one commit: bounds how long the first of them waits for the last. */
+const GROUP = 64;
+const READERS = 3;
+
+/**
+ * The database of one user: a single writer handle behind a queue that owns BEGIN…COMMIT and lets writes that wait
+ * at the same time share one commit (and its fsync), and a few read-only handles. WAL, synchronous=FULL: a resolved
+ * `write` is on disk.
+ */
+export class Store {
+  readonly #writer: Handle;
+  readonly #idleReaders: Handle[];
+  readonly #readers: readonly Handle[];
+  readonly #waitingReads: ((reader: Handle) => void)[] = [];
+  readonly #jobs: Job[] = [];
+  readonly #listeners = new Set<(committed: Committed) => void>();
+  #draining: Promise<void> | null = null;
+  #modSeq: number;
+  #uidValidity: number;
+  #closed = false;
+
+  private constructor(writer: Handle, readers: readonly Handle[], modSeq: number, uidValidity: number) {
+    this.#writer = writer;
+    this.#readers = readers;
+    this.#idleReaders = [...readers];
+    this.#modSeq = modSeq;
+    this.#uidValidity = uidValidity;
+  }
+
+  /** Opens or creates `mergebox.db` in `dir`. Throws `corrupt` for a damaged one, with what to do. */
+  static async open(dir: string): Promise<Store> {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const file = path.join(dir, 'mergebox.db');
+    const writer = await Handle.open(file, 'write');
+    const readers: Handle[] = [];
+    try {
+      await writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000');
+      await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -32000; PRAGMA temp_store = MEMORY');
+      await quickCheck(writer, file);
+      await migrate(writer);
+      for (let i = 0; i < READERS; i += 1) {
+        const reader = await Handle.open(file, 'read');
+        readers.push(reader);
+        await reader.exec('PRAGMA busy_timeout = 10000; PRAGMA cache_size = -16000; PRAGMA mmap_size = 268435456');
+      }
+      const meta = await writer.all<{ key: string; value: string }>('SELECT key, value FROM meta');
+      const number = (key: string): number => Number(meta.find((row) => row.key === key)?.value ?? 1);
+      return new Store(writer, readers, number('modSeq'), number('uidValidity'));
+    } catch (error) {
+      await Promise.all([writer, ...readers].map((handle) => handle.close().catch(() => undefined)));
+      throw error;
+    }
+  }
+
+  /** Runs `task` on a read-only handle of its own; it sees the last commit as of each statement. */
+  async read<T>(task: (tx: ReadTx) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new MergeboxError('unavailable', 'read database: it is closed');
+    const reader =
+      this.#idleReaders.pop() ?? (await new Promise<Handle>((resolve) => this.#waitingReads.push(resolve)));
+    try {
+      return await task(readTx(reader));
+    } finally {
+      const next = this.#waitingReads.shift();
+      if (next) next(reader);
+      else this.#idleReaders.push(reader);
+    }
+  }
+
+  /** As `read`, but all statements of `task` see the same commit. */
+  snapshot<T>(task: (tx: ReadTx) => Promise<T>): Promise<T> {
+    return this.read(async (tx) => {
+      await tx.all('BEGIN');
+      try {
+        return await task(tx);
+      } finally {
+        await tx.all('COMMIT');
+      }
+    });
+  }
+
+  /** Runs `task` as one unit; resolves once it is durable and its listeners were told. */
+  write<T>(task: (tx: WriteTx) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new MergeboxError('unavailable', 'write database: it is closed'));
+    return new Promise<T>((resolve, reject) => {
+      this.#jobs.push({ task, resolve: resolve as (value: unknown) => void, reject });
+      this.#draining ??= this.#drain().finally(() => {
+        this.#draining = null;
+      });
+    });
+  }
+
+  /** Calls `listener` after every commit that changed something, before the write resolves. */
+  onCommit(listener: (committed: Committed) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#draining;
+    await this.#writer.exec('PRAGMA wal_checkpoint(TRUNCATE)').catch(() => undefined);
+    await Promise.all(this.#readers.map((reader) => reader.close()));
+    await this.#writer.close();
+  }
+
+  async #drain(): Promise<void> {
+    // The caller that starts the queue may still be adding to it in this turn: let those share the first commit.
+    await Promise.resolve();
+    while (this.#jobs.length > 0) await this.#commitGroup();
+  }
+
+  async #commitGroup(): Promise<void> {
+    const done: { job: Job; value: unknown }[] = [];
+    const units: Unit[] = [];
+    try {
+      await this.#writer.exec('BEGIN IMMEDIATE');
+    } catch (error) {
+      for (const job of this.#jobs.splice(0)) job.reject(error);
+      return;
+    }
+    for (let n = 0; n < GROUP && this.#jobs.length > 0; n += 1) {
+      const job = this.#jobs.shift()!;
+      const unit = new Unit(this.#writer, this.#modSeq + 1, () => this.#nextUidValidity());
+      await this.#writer.exec('SAVEPOINT unit');
+      try {
+        const value = await job.task(unit);
+        await unit.finish();
+        await this.#writer.exec('RELEASE unit');
+        this.#modSeq += 1;
+        done.push({ job, value });
+        units.push(unit);
+      } catch (error) {
+        await this.#writer.exec('ROLLBACK TO unit; RELEASE unit').catch(() => undefined);
+        job.reject(error);
+      }
+    }
+    try {
+      await this.#saveCounters();
+      await this.#writer.exec('COMMIT');
+    } catch (error) {
+      await this.#writer.exec('ROLLBACK').catch(() => undefined);
+      for (const { job } of done) job.reject(error);
+      return;
+    }
+    this.#publish(units);
+    for (const { job, value } of done) job.resolve(value);
+  }
+
+  #nextUidValidity(): number {
+    this.#uidValidity = Math.max(this.#uidValidity + 1, Math.floor(Date.now() / 1000));
+    return this.#uidValidity;
+  }
+
+  async #saveCounters(): Promise<void> {
+    const sql =
+      'INSERT INTO meta (key, value) VALUES (?, ?), (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value';
+    await this.#writer.run(sql, ['modSeq', String(this.#modSeq), 'uidValidity', String(this.#uidValidity)]);
+  }
+
+  #publish(units: readonly Unit[]): void {
+    const mailboxes = new Set<number>();
+    const accounts = new Set<number>();
+    for (const unit of units) {
+      for (const task of unit.tasks) task();
+      for (const id of unit.mailboxes) mailboxes.add(id);
+      for (const id of unit.accounts) accounts.add(id);
+    }
+    if (mailboxes.size === 0 && accounts.size === 0) return;
+    for (const listener of this.#listeners) listener({ mailboxes, accounts });
+  }
+}
+
+class Unit implements WriteTx {
+  readonly modSeq: number;
+  readonly mailboxes = new Set<number>();
+  readonly accounts = new Set<number>();
+  readonly tasks: (() => void)[] = [];
+  readonly nextUidValidity: () => number;
+  readonly #db: Handle;
+
+  constructor(db: Handle, modSeq: number, nextUidValidity: () => number) {
+    this.#db = db;
+    this.modSeq = modSeq;
+    this.nextUidValidity = nextUidValidity;
+  }
+
+  all<T>(sql: string, params?: SqlParams): Promise<T[]> {
+    return this.#db.all<T>(sql, params);
+  }
+
+  async get<T>(sql: string, params?: SqlParams): Promise<T | undefined> {
+    return (await this.#db.all<T>(sql, params))[0];
+  }
+
+  run(sql: string, params?: SqlParams): Promise<number> {
+    return this.#db.run(sql, params);
+  }
+
+  touch(mailboxId: number): void {
+    this.mailboxes.add(mailboxId);
+  }
+
+  owe(accountId: number): void {
+    this.accounts.add(accountId);
+  }
+
+  afterCommit(task: () => void): void {
+    this.tasks.push(task);
+  }
+
+  async finish(): Promise<void> {
+    for (const id of this.mailboxes) {
+      await this.run('UPDATE mailbox SET mod_seq = ? WHERE id = ?', [this.modSeq, id]);
+    }
+  }
+}
+
+function readTx(handle: Handle): ReadTx {
+  return {
+    all: (sql, params) => handle.all(sql, params),
+    get: async <T>(sql: string, params?: SqlParams) => (await handle.all<T>(sql, params))[0],
+  };
+}
+
+/** Reads the schema and the free list; a torn header or page shows here, before anything is written. */
+async function quickCheck(db: Handle, file: string): Promise<void> {
+  const rows = await db.all<{ quick_check: string }>('PRAGMA quick_check(1)');
+  const verdict = rows[0]?.quick_check;
+  if (verdict === 'ok') return;
+  throw new MergeboxError(
+    'corrupt',
+    `open database ${file}: it is damaged (${verdict}). Stop Mergebox, move the file away and start again: ` +
+      'everything but unsent changes is read again from the servers',
+  );
+}

@@ -1,0 +1,289 @@
+import { accountKeyword, flagText } from '../mail/flags.js';
+import type { Role } from '../mail/ids.js';
+import { MergeboxError } from '../util/errors.js';
+import type { AccountBook, AccountPolicy } from './account-book.js';
+import { type NewAction, owe } from './actions.js';
+import { insertPendingCopy } from './copies.js';
+import { folderById, roleFolder } from './folders.js';
+import { type Group, groupFlags, refreshAccounts } from './groups.js';
+import { allocateUids, mergedMailbox } from './mailboxes.js';
+import { doomCopies, expungeEntries, folderAccounts, oweExpunges, settleEntries } from './remove.js';
+import type { CopyRow, EntryRow, FolderRow, MailboxRow } from './rows.js';
+import type { WriteTx } from './store.js';
+
+/** Where a copy goes: the folder, and how the server gets it there. */
+interface Leg {
+  readonly folder: FolderRow;
+  readonly source: CopyRow;
+  /** Within an account the server copies or moves; across accounts the bytes are uploaded. */
+  readonly within: boolean;
+}
+
+/** A COPY or MOVE of groups into a mailbox; target UIDs in the order of the groups. All is owed upstream afterwards. */
+export async function transferGroups(
+  tx: WriteTx,
+  book: AccountBook,
+  groups: readonly Group[],
+  target: MailboxRow,
+  mode: 'copy' | 'move',
+  reason: string,
+): Promise<number[]> {
+  const uids: number[] = [];
+  for (const group of groups) uids.push(await transferGroup(tx, book, group, target, mode, reason));
+  return uids;
+}
+
+async function transferGroup(
+  tx: WriteTx,
+  book: AccountBook,
+  group: Group,
+  target: MailboxRow,
+  mode: 'copy' | 'move',
+  reason: string,
+): Promise<number> {
+  const folders = await folderAccounts(tx, group.copies);
+  const legs = await planLegs(tx, book, group, folders, target, reason);
+  if (mode === 'move' && legs.some((leg) => leg.folder.id === leg.source.folder_id)) {
+    throw new MergeboxError('cannot', `move to "${target.name}": the mail is there already`);
+  }
+  const role = target.role ?? legs[0]!.folder.role;
+  const merged = await mergedTarget(tx, target, role);
+  const entry = merged === null ? null : await insertEntry(tx, book, merged, group, legs);
+
+  const moved = mode === 'move' ? legs.filter((leg) => leg.within).map((leg) => leg.source) : [];
+  const rest = mode === 'move' ? group.copies.filter((copy) => !moved.includes(copy)) : [];
+  let mirrorUid = 0;
+  let upload: number | undefined;
+  for (const leg of legs) {
+    const made = await insertPendingCopy(tx, leg.folder, {
+      messageId: leg.source.message_id,
+      entryId: entry?.id ?? null,
+      flags: groupFlags(group),
+      size: leg.source.size,
+      internalDate: leg.source.internal_date,
+    });
+    if (leg.folder.id === target.folder_id) mirrorUid = made.mirrorUid;
+    const [id] = await owe(tx, [legAction(leg, made.id, mode)], reason);
+    if (!leg.within) upload = id!;
+  }
+  if (mode === 'move') await leaveSource(tx, book, group, { moved, rest, folders, upload }, reason);
+  return target.folder_id === null ? entry!.uid : mirrorUid;
+}
+
+/** One leg for each account that has a copy; into one folder, that account's copy goes, or else the bytes of any. */
+async function planLegs(
+  tx: WriteTx,
+  book: AccountBook,
+  group: Group,
+  folders: ReadonlyMap<number, FolderRow>,
+  target: MailboxRow,
+  reason: string,
+): Promise<Leg[]> {
+  const accountOf = (copy: CopyRow): number => folders.get(copy.folder_id)!.account_id;
+  if (target.folder_id !== null) {
+    const folder = await folderById(tx, target.folder_id);
+    if (!folder || folder.selectable === 0) throw new MergeboxError('cannot', `"${target.name}" holds no mail`);
+    if (!book.pushes(folder.account_id)) throw readOnlyAccount(book.get(folder.account_id));
+    const own = group.copies.find((copy) => accountOf(copy) === folder.account_id);
+    const source = own ?? canonicalCopy(group);
+    return [{ folder, source, within: own !== undefined }];
+  }
+  const legs: Leg[] = [];
+  for (const source of group.copies) {
+    const account = book.get(accountOf(source));
+    if (!book.pushes(account.id)) continue;
+    if (legs.some((leg) => leg.folder.account_id === account.id)) continue;
+    legs.push({ folder: await roleFolder(tx, account, target.role!, reason), source, within: true });
+  }
+  if (legs.length === 0) throw readOnlyAccount(book.get(accountOf(group.copies[0]!)));
+  return legs;
+}
+
+function readOnlyAccount(account: AccountPolicy): MergeboxError {
+  return new MergeboxError(
+    'cannot',
+    `account "${account.name}" has authority "upstream": Mergebox changes nothing there`,
+  );
+}
+
+/** The copy whose bytes the entry shows. */
+function canonicalCopy(group: Group): CopyRow {
+  return group.copies.find((copy) => copy.message_id === group.entry?.message_id) ?? group.copies[0]!;
+}
+
+function legAction(leg: Leg, targetId: number, mode: 'copy' | 'move'): NewAction {
+  const accountId = leg.folder.account_id;
+  return leg.within
+    ? { accountId, kind: mode, copyId: leg.source.id, targetId }
+    : { accountId, kind: 'append', targetId };
+}
+
+/** The merged mailbox that shows mail of the target, if one does. */
+async function mergedTarget(tx: WriteTx, target: MailboxRow, role: Role | null): Promise<MailboxRow | null> {
+  if (target.folder_id === null) return target;
+  if (role === null) return null;
+  return (await tx.get<MailboxRow>('SELECT * FROM mailbox WHERE role = ?', [role])) ?? null;
+}
+
+async function insertEntry(
+  tx: WriteTx,
+  book: AccountBook,
+  mailbox: MailboxRow,
+  group: Group,
+  legs: readonly Leg[],
+): Promise<EntryRow> {
+  const shown = legs.find((leg) => leg.source.message_id === group.entry?.message_id)?.source ?? legs[0]!.source;
+  const accounts = flagText(legs.map((leg) => accountKeyword(book.get(leg.folder.account_id).name)));
+  const key = await tx.get<{ merge_key: string | null }>('SELECT merge_key FROM message WHERE id = ?', [
+    shown.message_id,
+  ]);
+  return createEntry(tx, mailbox.id, {
+    messageId: shown.message_id,
+    mergeKey: key?.merge_key ?? null,
+    flags: groupFlags(group),
+    accounts,
+    size: shown.size,
+    internalDate: shown.internal_date,
+  });
+}
+
+/** A new entry at the end of a merged mailbox. */
+export async function createEntry(
+  tx: WriteTx,
+  mailboxId: number,
+  entry: {
+    messageId: number;
+    mergeKey: string | null;
+    flags: string;
+    accounts: string;
+    size: number;
+    internalDate: number;
+  },
+): Promise<EntryRow> {
+  const uid = await allocateUids(tx, mailboxId, 1);
+  tx.touch(mailboxId);
+  return (await tx.get<EntryRow>(
+    `INSERT INTO entry (mailbox_id, uid, message_id, merge_key, flags, accounts, mod_seq, size, internal_date)
+     VALUES (?,?,?,?,?,?,?,?,?) RETURNING *`,
+    [
+      mailboxId,
+      uid,
+      entry.messageId,
+      entry.mergeKey,
+      entry.flags,
+      entry.accounts,
+      tx.modSeq,
+      entry.size,
+      entry.internalDate,
+    ],
+  ))!;
+}
+
+/**
+ * The far end of a MOVE: what the server moves disappears with its action; of a move across accounts the canonical
+ * copy is removed only after the upload; copies of accounts that have no part in it follow their deletion policy.
+ */
+async function leaveSource(
+  tx: WriteTx,
+  book: AccountBook,
+  group: Group,
+  source: {
+    moved: CopyRow[];
+    rest: readonly CopyRow[];
+    folders: ReadonlyMap<number, FolderRow>;
+    upload: number | undefined;
+  },
+  reason: string,
+): Promise<void> {
+  await doomCopies(tx, source.moved);
+  if (source.upload !== undefined) {
+    const origin = canonicalCopy(group);
+    await doomCopies(tx, [origin]);
+    await oweExpunges(tx, book, [origin], source.folders, reason, source.upload);
+    await discardCopies(
+      tx,
+      book,
+      source.rest.filter((copy) => copy !== origin),
+      source.folders,
+      reason,
+    );
+  } else {
+    await discardCopies(tx, book, source.rest, source.folders, reason);
+  }
+  if (!group.entry) return;
+  const left = await tx.get<{ n: number }>("SELECT COUNT(*) AS n FROM copy WHERE entry_id = ? AND state <> 'doomed'", [
+    group.entry.id,
+  ]);
+  if (left!.n === 0) await expungeEntries(tx, [group.entry]);
+  else await settleEntries(tx, book, [group.entry.id]);
+}
+
+/**
+ * What a deletion somewhere else does to copies, by the policy of their account: to its Trash, removed, or kept.
+ * Copies that are in Trash or Junk already stay: only their owner empties those.
+ */
+export async function discardCopies(
+  tx: WriteTx,
+  book: AccountBook,
+  copies: readonly CopyRow[],
+  folders: ReadonlyMap<number, FolderRow>,
+  reason: string,
+): Promise<void> {
+  for (const copy of copies) {
+    const folder = folders.get(copy.folder_id)!;
+    const account = book.get(folder.account_id);
+    if (!book.pushes(account.id) || account.onUpstreamDelete === 'keep') continue;
+    if (folder.role === 'trash' || folder.role === 'junk') continue;
+    if (account.onUpstreamDelete === 'expunge') {
+      await doomCopies(tx, [copy]);
+      await oweExpunges(tx, book, [copy], folders, reason);
+      continue;
+    }
+    await trashCopy(tx, book, copy, account, reason);
+  }
+}
+
+async function trashCopy(
+  tx: WriteTx,
+  book: AccountBook,
+  copy: CopyRow,
+  account: AccountPolicy,
+  reason: string,
+): Promise<void> {
+  const folder = await roleFolder(tx, account, 'trash', reason);
+  const entryId = await joinEntry(tx, 'trash', copy, account);
+  await doomCopies(tx, [copy]);
+  const made = await insertPendingCopy(tx, folder, {
+    messageId: copy.message_id,
+    entryId,
+    flags: copy.flags,
+    size: copy.size,
+    internalDate: copy.internal_date,
+  });
+  await owe(tx, [{ accountId: account.id, kind: 'move', copyId: copy.id, targetId: made.id }], reason);
+  await refreshAccounts(tx, book, [entryId]);
+}
+
+/** The entry of the same mail that has no copy of this account yet, or a new one. */
+async function joinEntry(tx: WriteTx, role: Role, copy: CopyRow, account: AccountPolicy): Promise<number> {
+  const mailbox = await mergedMailbox(tx, role);
+  const message = await tx.get<{ merge_key: string | null }>('SELECT merge_key FROM message WHERE id = ?', [
+    copy.message_id,
+  ]);
+  const twin = await tx.get<{ id: number }>(
+    `SELECT entry.id FROM entry WHERE mailbox_id = ? AND merge_key = ? AND NOT EXISTS (
+       SELECT 1 FROM copy JOIN folder ON folder.id = copy.folder_id
+       WHERE copy.entry_id = entry.id AND folder.account_id = ?) ORDER BY uid LIMIT 1`,
+    [mailbox.id, message?.merge_key ?? null, account.id],
+  );
+  if (twin) return twin.id;
+  const entry = await createEntry(tx, mailbox.id, {
+    messageId: copy.message_id,
+    mergeKey: message?.merge_key ?? null,
+    flags: copy.flags,
+    accounts: accountKeyword(account.name),
+    size: copy.size,
+    internalDate: copy.internal_date,
+  });
+  return entry.id;
+}
