@@ -12,6 +12,8 @@ export const TAG = 8;
 export const DIGIT = 16;
 /** What a sequence-set is written with, `$` (RFC 5182) included. */
 export const SET = 32;
+/** Letters, digits and dots: names of FETCH items and sections, which end at `[`, `]`, SP or `)`. */
+export const FETCH_NAME = 64;
 
 for (let byte = 0x21; byte < 0x7f; byte += 1) {
   const char = String.fromCharCode(byte);
@@ -22,6 +24,7 @@ for (let byte = 0x21; byte < 0x7f; byte += 1) {
   if (atom || ']%*'.includes(char)) bits |= LIST;
   if ((atom || char === ']') && char !== '+') bits |= TAG;
   if (byte >= 0x30 && byte <= 0x39) bits |= DIGIT | SET;
+  if (/[A-Za-z0-9.]/.test(char)) bits |= FETCH_NAME;
   if (':,*$'.includes(char)) bits |= SET;
   CLASSES[byte] = bits;
 }

@@ -1,0 +1,57 @@
+import { MAX_APPEND_MESSAGES } from './limits.js';
+import { ParseError } from './parse-error.js';
+import type { CommandParser } from './parser.js';
+
+/** The arguments of APPEND, with several messages in MULTIAPPEND (RFC 3502). */
+export interface AppendArguments {
+  readonly mailbox: string;
+  readonly messages: readonly AppendedMessage[];
+}
+
+export interface AppendedMessage {
+  readonly flags: readonly string[];
+  /** Seconds since the Unix epoch. */
+  readonly internalDate: number | null;
+  readonly bytes: Buffer;
+  /** Sent as literal8, so that NUL is legal in it (RFC 3516 §4.4). */
+  readonly binary: boolean;
+  /** Sent as `UTF8 (~{n})`: its header holds UTF-8 (RFC 6855 §4). */
+  readonly utf8: boolean;
+}
+
+/** `SP mailbox 1*append-message`, `append-message = [SP flag-list] [SP date-time] SP append-data` (RFC 4466 §2.5). */
+export function parseAppend(parser: CommandParser): AppendArguments {
+  parser.expectSp();
+  const mailbox = parser.expectMailbox();
+  const messages: AppendedMessage[] = [];
+  do {
+    if (messages.length === MAX_APPEND_MESSAGES) throw new ParseError(`More than ${MAX_APPEND_MESSAGES} messages`);
+    parser.expectSp();
+    messages.push(expectMessage(parser));
+  } while (!parser.atEnd());
+  return { mailbox, messages };
+}
+
+function expectMessage(parser: CommandParser): AppendedMessage {
+  let flags: string[] = [];
+  if (parser.peekChar('(')) {
+    flags = parser.expectFlagList();
+    parser.expectSp();
+  }
+  let internalDate: number | null = null;
+  if (parser.peekChar('"')) {
+    internalDate = parser.expectDateTime();
+    parser.expectSp();
+  }
+  const utf8 = parser.word('UTF8');
+  if (utf8) {
+    parser.expectSp();
+    parser.expectChar('(');
+  }
+  const { bytes, binary } = parser.expectLiteral('the message');
+  if (utf8) {
+    if (!binary) throw new ParseError('UTF8 needs a literal8');
+    parser.expectChar(')');
+  }
+  return { flags, internalDate, bytes, binary, utf8 };
+}
