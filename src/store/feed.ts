@@ -36,25 +36,29 @@ export interface Changes {
   readonly entries: readonly ListingRow[];
   readonly expunged: readonly number[];
   readonly modSeq: number;
+  readonly uidNext: number;
 }
 
-/** What happened in a mailbox since a MODSEQ (RFC 7162): one consistent step of its change feed. */
-export async function changesSince(tx: ReadTx, mailbox: MailboxRow, keyword: string, modSeq: number): Promise<Changes> {
-  const now = await tx.get<{ mod_seq: number }>('SELECT mod_seq FROM mailbox WHERE id = ?', [mailbox.id]);
-  const upTo = now?.mod_seq ?? modSeq;
+/** What happened in a mailbox since a MODSEQ (RFC 7162), read in one snapshot: one consistent step of its change feed; null when it was deleted. */
+export async function changesSince(
+  tx: ReadTx,
+  mailbox: MailboxRow,
+  keyword: string,
+  modSeq: number,
+): Promise<Changes | null> {
+  const now = await tx.get<{ mod_seq: number; uid_next: number }>(
+    'SELECT mod_seq, uid_next FROM mailbox WHERE id = ?',
+    [mailbox.id],
+  );
+  if (!now) return null;
+  if (now.mod_seq === modSeq) return { entries: [], expunged: [], modSeq, uidNext: now.uid_next };
   const uidColumn = mailbox.folder_id === null ? 'uid' : 'mirror_uid';
-  const entries = await select(
-    tx,
-    mailbox,
-    keyword,
-    `AND mod_seq > ? AND mod_seq <= ${upTo} ORDER BY ${uidColumn}`,
+  const entries = await select(tx, mailbox, keyword, `AND mod_seq > ? ORDER BY ${uidColumn}`, modSeq);
+  const gone = await tx.all<{ uid: number }>('SELECT uid FROM expunged WHERE mailbox_id = ? AND mod_seq > ?', [
+    mailbox.id,
     modSeq,
-  );
-  const gone = await tx.all<{ uid: number }>(
-    'SELECT uid FROM expunged WHERE mailbox_id = ? AND mod_seq > ? AND mod_seq <= ?',
-    [mailbox.id, modSeq, upTo],
-  );
-  return { entries, expunged: gone.map((row) => row.uid), modSeq: upTo };
+  ]);
+  return { entries, expunged: gone.map((row) => row.uid), modSeq: now.mod_seq, uidNext: now.uid_next };
 }
 
 async function select(

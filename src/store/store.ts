@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { MergeboxError } from '../util/errors.js';
@@ -48,6 +49,8 @@ const READERS = 3;
  * `write` is on disk.
  */
 export class Store {
+  /** Random, made with the database: what is derived from row ids is thrown away when it changes. */
+  readonly id: string;
   readonly #writer: Handle;
   readonly #idleReaders: Handle[];
   readonly #readers: readonly Handle[];
@@ -59,7 +62,8 @@ export class Store {
   #uidValidity: number;
   #closed = false;
 
-  private constructor(writer: Handle, readers: readonly Handle[], modSeq: number, uidValidity: number) {
+  private constructor(id: string, writer: Handle, readers: readonly Handle[], modSeq: number, uidValidity: number) {
+    this.id = id;
     this.#writer = writer;
     this.#readers = readers;
     this.#idleReaders = [...readers];
@@ -83,9 +87,13 @@ export class Store {
         readers.push(reader);
         await reader.exec('PRAGMA busy_timeout = 10000; PRAGMA cache_size = -16000; PRAGMA mmap_size = 268435456');
       }
+      await writer.run("INSERT INTO meta (key, value) VALUES ('storeId', ?) ON CONFLICT (key) DO NOTHING", [
+        randomBytes(8).toString('hex'),
+      ]);
       const meta = await writer.all<{ key: string; value: string }>('SELECT key, value FROM meta');
       const number = (key: string): number => Number(meta.find((row) => row.key === key)?.value ?? 1);
-      return new Store(writer, readers, number('modSeq'), number('uidValidity'));
+      const id = meta.find((row) => row.key === 'storeId')!.value;
+      return new Store(id, writer, readers, number('modSeq'), number('uidValidity'));
     } catch (error) {
       await Promise.all([writer, ...readers].map((handle) => handle.close().catch(() => undefined)));
       throw error;

@@ -1,17 +1,17 @@
 /**
  * The words are those of ARCHITECTURE.md. One database belongs to one user, so no row names a user and no query can
- * reach another's. Flags are canonical texts (mail/flags.ts), dates are seconds since the Unix epoch.
+ * reach another's. Ids are never reused (AUTOINCREMENT): caches and actions name rows by them. Flags are canonical texts (mail/flags.ts), dates are seconds since the Unix epoch.
  */
 export const initial = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 CREATE TABLE account (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE
 );
 
 CREATE TABLE folder (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   account_id INTEGER NOT NULL REFERENCES account (id),
   path TEXT NOT NULL,
   delimiter TEXT,
@@ -35,7 +35,7 @@ CREATE TABLE folder (
 
 -- one immutable content and what is known of it
 CREATE TABLE message (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   match_key TEXT NOT NULL,
   merge_key TEXT,
   message_id TEXT,
@@ -49,7 +49,7 @@ CREATE TABLE message (
 CREATE INDEX message_match ON message (match_key);
 
 CREATE TABLE mailbox (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   -- a merged mailbox has a role, a mirror a folder
   role TEXT UNIQUE,
@@ -65,7 +65,7 @@ CREATE TABLE subscription (name TEXT PRIMARY KEY);
 
 -- a message in a merged mailbox
 CREATE TABLE entry (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   mailbox_id INTEGER NOT NULL REFERENCES mailbox (id),
   uid INTEGER NOT NULL,
   message_id INTEGER NOT NULL REFERENCES message (id),
@@ -84,7 +84,7 @@ CREATE INDEX entry_message ON entry (message_id);
 
 -- one instance upstream, and its place in the mirror
 CREATE TABLE copy (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   folder_id INTEGER NOT NULL REFERENCES folder (id),
   -- NULL until the server told
   uid INTEGER,
@@ -118,7 +118,7 @@ CREATE TABLE expunged (
 
 -- upstream operations owed, in order of id within an account
 CREATE TABLE action (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   account_id INTEGER NOT NULL REFERENCES account (id),
   -- flags | copy | move | append | expunge | create-folder | delete-folder | rename-folder
   kind TEXT NOT NULL,
@@ -144,7 +144,7 @@ CREATE UNIQUE INDEX action_flags ON action (copy_id) WHERE kind = 'flags';
 
 -- what was destroyed upstream, and who authorised it
 CREATE TABLE ledger (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   at INTEGER NOT NULL,
   account TEXT NOT NULL,
   folder TEXT NOT NULL,

@@ -1,0 +1,108 @@
+import { LRUCache } from 'lru-cache';
+import { DiskCache, type DiskWriter } from './disk-cache.js';
+import { memoryBody, type StoredBody } from './stored-body.js';
+
+/** Bodies up to this size are kept in memory whole; larger ones only pass through to disk. */
+const MEMORY_BODY = 1 << 20;
+
+/** Bodies in memory, for all users together; keys carry the user. */
+export class MemoryCache {
+  readonly #bodies: LRUCache<string, Buffer>;
+
+  constructor(maxBytes: number) {
+    this.#bodies = new LRUCache({
+      maxSize: Math.max(1, maxBytes),
+      sizeCalculation: (bytes) => Math.max(1, bytes.length),
+    });
+  }
+
+  get(key: string): Buffer | undefined {
+    return this.#bodies.get(key);
+  }
+
+  set(key: string, bytes: Buffer): void {
+    this.#bodies.set(key, bytes);
+  }
+
+  delete(key: string): void {
+    this.#bodies.delete(key);
+  }
+}
+
+/** Takes a body in chunks, as an upstream delivers it. */
+export type BodyFetch = (sink: { start(size: number): void; chunk(bytes: Buffer): Promise<void> }) => Promise<void>;
+
+/** The bodies of one user: memory over disk over whoever can fetch them; concurrent asks share one fetch. */
+export class BodyCache {
+  readonly #prefix: string;
+  readonly #memory: MemoryCache;
+  readonly #disk: DiskCache;
+  readonly #fetching = new Map<string, Promise<StoredBody>>();
+
+  private constructor(prefix: string, memory: MemoryCache, disk: DiskCache) {
+    this.#prefix = prefix;
+    this.#memory = memory;
+    this.#disk = disk;
+  }
+
+  static async open(user: string, dir: string, memory: MemoryCache, diskBytes: number): Promise<BodyCache> {
+    return new BodyCache(`${user}\0`, memory, await DiskCache.open(dir, diskBytes));
+  }
+
+  async get(key: string): Promise<StoredBody | null> {
+    const bytes = this.#memory.get(this.#prefix + key);
+    if (bytes) return memoryBody(bytes);
+    const stored = await this.#disk.get(key);
+    if (!stored || stored.size > MEMORY_BODY) return stored;
+    const whole = await stored.read(0, stored.size);
+    this.#memory.set(this.#prefix + key, whole);
+    return memoryBody(whole);
+  }
+
+  /** The cached body, or what `fetch` delivers; rejects as `fetch` does, and when it delivers less than announced. */
+  async getOrFetch(key: string, fetch: BodyFetch): Promise<StoredBody> {
+    const cached = await this.get(key);
+    if (cached) return cached;
+    const running = this.#fetching.get(key);
+    if (running) return running;
+    const started = this.#fetch(key, fetch).finally(() => this.#fetching.delete(key));
+    this.#fetching.set(key, started);
+    return started;
+  }
+
+  async delete(key: string): Promise<void> {
+    this.#memory.delete(this.#prefix + key);
+    await this.#disk.delete(key);
+  }
+
+  async #fetch(key: string, fetch: BodyFetch): Promise<StoredBody> {
+    const small: Buffer[] = [];
+    let writer: DiskWriter | null = null;
+    let expected = -1;
+    let received = 0;
+    try {
+      await fetch({
+        start: (size) => {
+          expected = size;
+        },
+        chunk: async (bytes) => {
+          received += bytes.length;
+          writer ??= await this.#disk.writer(key);
+          // Awaiting the disk is what holds the upstream back.
+          await writer.write(bytes);
+          if (expected <= MEMORY_BODY) small.push(Buffer.from(bytes));
+        },
+      });
+      if (received !== expected) throw new Error(`fetch message: got ${received} of ${expected} octets`);
+      writer ??= await this.#disk.writer(key);
+      const stored = await (writer as DiskWriter).commit();
+      if (expected > MEMORY_BODY) return stored;
+      const whole = Buffer.concat(small);
+      this.#memory.set(this.#prefix + key, whole);
+      return memoryBody(whole);
+    } catch (error) {
+      await (writer as DiskWriter | null)?.abort();
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { MergeboxError } from '../util/errors.js';
+import { memoryBody, type StoredBody } from './stored-body.js';
+
+/**
+ * Bytes of which this may be the only copy: files named by their SHA-256, fsynced with their directory before `put`
+ * resolves, verified when read, removed only by `sweep`. A crash can leave a file that nobody refers to, never a
+ * reference without its file.
+ */
+export class PinnedFiles {
+  readonly #dir: string;
+  /** Files whose database row may not be committed yet: a sweep must not take them. */
+  readonly #fresh = new Map<string, number>();
+
+  private constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  static async open(dir: string): Promise<PinnedFiles> {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(dir)) if (name.endsWith('.part')) await rm(path.join(dir, name), { force: true });
+    return new PinnedFiles(dir);
+  }
+
+  /**
+   * Makes bytes durable and keeps them from `sweep` until `use` (which commits the reference) has settled.
+   * Throws `overquota` when the disk is full, `unavailable` when it cannot be written.
+   */
+  async put<T>(bytes: Buffer, use: (sha256: string) => Promise<T>): Promise<T> {
+    const name = createHash('sha256').update(bytes).digest('hex');
+    this.#fresh.set(name, (this.#fresh.get(name) ?? 0) + 1);
+    try {
+      await this.#write(name, bytes);
+      return await use(name);
+    } finally {
+      const users = this.#fresh.get(name)! - 1;
+      if (users === 0) this.#fresh.delete(name);
+      else this.#fresh.set(name, users);
+    }
+  }
+
+  /** Throws `unavailable` when the file is missing or damaged. */
+  async get(sha256: string): Promise<StoredBody> {
+    const bytes = await readFile(this.#file(sha256)).catch((error) => {
+      throw new MergeboxError('unavailable', `read pinned message ${sha256.slice(0, 12)}: ${error.message}`, {
+        cause: error,
+      });
+    });
+    if (createHash('sha256').update(bytes).digest('hex') !== sha256) {
+      throw new MergeboxError('unavailable', `read pinned message ${sha256.slice(0, 12)}: the file is damaged`);
+    }
+    return memoryBody(bytes);
+  }
+
+  /** Removes every file that is not in `needed`, as read from the database by `needed` itself. */
+  async sweep(needed: () => Promise<ReadonlySet<string>>): Promise<void> {
+    const present = await readdir(this.#dir);
+    const keep = await needed();
+    for (const name of present) {
+      if (name.endsWith('.part') || keep.has(name) || this.#fresh.has(name)) continue;
+      await rm(this.#file(name), { force: true });
+    }
+  }
+
+  async #write(name: string, bytes: Buffer): Promise<void> {
+    const temporary = path.join(this.#dir, `${name}.${process.pid}.${Math.random().toString(36).slice(2)}.part`);
+    try {
+      const handle = await open(temporary, 'wx', 0o600);
+      try {
+        await handle.writeFile(bytes);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, this.#file(name));
+      const dir = await open(this.#dir, 'r');
+      try {
+        await dir.sync();
+      } finally {
+        await dir.close();
+      }
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => undefined);
+      const full =
+        (error as NodeJS.ErrnoException).code === 'ENOSPC' || (error as NodeJS.ErrnoException).code === 'EDQUOT';
+      throw new MergeboxError(full ? 'overquota' : 'unavailable', `store message: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  #file(name: string): string {
+    return path.join(this.#dir, name);
+  }
+}

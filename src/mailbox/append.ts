@@ -1,0 +1,175 @@
+import { accountKeyword, flagText, isAccountKeyword } from '../mail/flags.js';
+import { fieldValue } from '../mail/header.js';
+import { deriveMetadata } from '../mail/metadata.js';
+import type { AccountPolicy } from '../store/account-book.js';
+import { owe } from '../store/actions.js';
+import { insertPendingCopy } from '../store/copies.js';
+import { folderById, roleFolder } from '../store/folders.js';
+import { mailboxNamed, mergedMailbox } from '../store/mailboxes.js';
+import { insertMessages } from '../store/messages.js';
+import type { FolderRow, MailboxRow, NewMessage } from '../store/rows.js';
+import type { WriteTx } from '../store/store.js';
+import { createEntry } from '../store/transfer.js';
+import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import type { MailContext } from './context.js';
+
+export interface AppendMessage {
+  readonly bytes: Buffer;
+  readonly flags: readonly string[];
+  /** Seconds since the Unix epoch. */
+  readonly internalDate?: number;
+}
+
+interface Prepared {
+  readonly message: NewMessage;
+  readonly from: string | null;
+  readonly flags: string;
+  readonly internalDate: number;
+}
+
+/**
+ * APPEND (RFC 9051 §6.3.12): the bytes are fsynced, then one transaction shows all messages and owes their upload.
+ * `account` overrides the choice by mailbox and From address.
+ */
+export async function appendMessages(
+  context: MailContext,
+  name: string,
+  messages: readonly AppendMessage[],
+  options: { account?: string; reason?: string } = {},
+): Promise<{ uidValidity: number; uids: number[] }> {
+  const prepared = messages.map((each) => prepare(context, each));
+  const reason = options.reason ?? `client: APPEND to ${name} by ${context.user}`;
+  const commit = (): Promise<{ uidValidity: number; uids: number[] }> =>
+    context.store.write(async (tx) => {
+      const mailbox = await target(tx, name);
+      const uids: number[] = [];
+      for (const each of prepared) uids.push(await appendOne(tx, context, mailbox, each, options.account, reason));
+      return { uidValidity: mailbox.uid_validity, uids };
+    });
+  return pinAll(
+    context,
+    messages.map((each) => each.bytes),
+    commit,
+  );
+}
+
+/** Makes all bytes durable, then runs `commit`; no sweep may take a file before. */
+function pinAll<T>(context: MailContext, bytes: readonly Buffer[], commit: () => Promise<T>): Promise<T> {
+  const [first, ...rest] = bytes;
+  return first === undefined ? commit() : context.pinned.put(first, () => pinAll(context, rest, commit));
+}
+
+function prepare(context: MailContext, append: AppendMessage): Prepared {
+  if (append.bytes.length > context.maxMessageBytes) {
+    throw new MergeboxError(
+      'toobig',
+      `message of ${append.bytes.length} octets; at most ${context.maxMessageBytes} are allowed`,
+    );
+  }
+  const meta = deriveMetadata(append.bytes, context.dedupe);
+  return {
+    message: { ...meta.message, pinned: meta.sha256 },
+    from: fromAddress(fieldValue(meta.message.header, 'From')),
+    flags: flagText(append.flags.filter((flag) => !isAccountKeyword(flag))),
+    internalDate: append.internalDate ?? Math.floor(Date.now() / 1000),
+  };
+}
+
+/** The addr-spec of a From field, lower case; null when there is none to be sure of. */
+function fromAddress(value: string | null): string | null {
+  const match = /<([^<>\s]+@[^<>\s]+)>\s*$/.exec(value ?? '') ?? /^\s*([^\s<>,;"]+@[^\s<>,;"]+)\s*$/.exec(value ?? '');
+  return match ? match[1]!.toLowerCase() : null;
+}
+
+async function target(tx: WriteTx, name: string): Promise<MailboxRow> {
+  return mailboxNamed(tx, name).catch((error: unknown) => {
+    if (isMergeboxError(error, 'nonexistent')) throw new MergeboxError('trycreate', `no mailbox "${name}"`);
+    throw error;
+  });
+}
+
+async function appendOne(
+  tx: WriteTx,
+  context: MailContext,
+  mailbox: MailboxRow,
+  append: Prepared,
+  accountName: string | undefined,
+  reason: string,
+): Promise<number> {
+  const { account, folder } = await place(tx, context, mailbox, append, accountName, reason);
+  if (folder.role === 'sent') {
+    const filed = await filedAlready(tx, mailbox, folder, append.message);
+    if (filed !== null) return filed;
+  }
+  const [messageId] = await insertMessages(tx, [append.message]);
+  const content = {
+    messageId: messageId!,
+    flags: append.flags,
+    size: append.message.size,
+    internalDate: append.internalDate,
+  };
+  const merged = folder.role === null || folder.virtual === 1 ? null : await mergedMailbox(tx, folder.role);
+  const entry =
+    merged &&
+    (await createEntry(tx, merged.id, {
+      ...content,
+      mergeKey: append.message.mergeKey,
+      accounts: accountKeyword(account.name),
+    }));
+  const copy = await insertPendingCopy(tx, folder, { ...content, entryId: entry?.id ?? null });
+  await owe(tx, [{ accountId: account.id, kind: 'append', targetId: copy.id }], reason);
+  return mailbox.folder_id === null ? entry!.uid : copy.mirrorUid;
+}
+
+/** The account and folder an appended message belongs to: by From in Drafts and Sent, else the default account. */
+async function place(
+  tx: WriteTx,
+  context: MailContext,
+  mailbox: MailboxRow,
+  append: Prepared,
+  accountName: string | undefined,
+  reason: string,
+): Promise<{ account: AccountPolicy; folder: FolderRow }> {
+  const { book } = context;
+  if (mailbox.folder_id !== null) {
+    const folder = await folderById(tx, mailbox.folder_id);
+    if (!folder || folder.selectable === 0) throw new MergeboxError('cannot', `"${mailbox.name}" holds no mail`);
+    const account = book.get(folder.account_id);
+    requireWritable(account);
+    return { account, folder };
+  }
+  const byFrom = mailbox.role === 'drafts' || mailbox.role === 'sent' ? append.from : null;
+  const account =
+    (accountName === undefined ? undefined : book.named(accountName)) ??
+    (byFrom === null ? undefined : book.owning(byFrom)) ??
+    book.default();
+  if (!account) throw new MergeboxError('cannot', `"${mailbox.name}" has no account that could hold mail`);
+  requireWritable(account);
+  return { account, folder: await roleFolder(tx, account, mailbox.role!, reason) };
+}
+
+function requireWritable(account: AccountPolicy): void {
+  if (account.authority === 'upstream') {
+    throw new MergeboxError(
+      'cannot',
+      `account "${account.name}" has authority "upstream": Mergebox changes nothing there`,
+    );
+  }
+}
+
+/** A sent mail is filed once, whoever files it first: the server, Mergebox or the client. */
+async function filedAlready(
+  tx: WriteTx,
+  mailbox: MailboxRow,
+  folder: FolderRow,
+  message: NewMessage,
+): Promise<number | null> {
+  if (message.messageId === null) return null;
+  const found = await tx.get<{ mirror_uid: number | null; uid: number | null }>(
+    `SELECT copy.mirror_uid, entry.uid FROM message JOIN copy ON copy.message_id = message.id LEFT JOIN entry ON entry.id = copy.entry_id
+     WHERE message.match_key = ? AND copy.folder_id = ? AND copy.state IN ('live', 'pending') AND copy.mirror_uid IS NOT NULL LIMIT 1`,
+    [message.matchKey, folder.id],
+  );
+  if (!found) return null;
+  return mailbox.folder_id === null ? found.uid : found.mirror_uid;
+}

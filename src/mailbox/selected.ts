@@ -1,0 +1,193 @@
+import type { StoredBody } from '../cache/stored-body.js';
+import { addFlags, flagList, flagText, hasFlag, isAccountKeyword, removeFlags } from '../mail/flags.js';
+import type { Listing } from '../mail/listing.js';
+import { type Group, groupFlags, groupModSeq, groupsOf, setGroupFlags } from '../store/groups.js';
+import { mailboxById, mailboxNamed } from '../store/mailboxes.js';
+import { metadataOf } from '../store/messages.js';
+import { expungeGroups } from '../store/remove.js';
+import type { MailboxRow } from '../store/rows.js';
+import type { WriteTx } from '../store/store.js';
+import { transferGroups } from '../store/transfer.js';
+import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import { chunks } from '../util/group.js';
+import type { MailContext } from './context.js';
+import type { LiveListing } from './live-listing.js';
+
+/** Messages whose metadata is read in one query. */
+const PAGE = 500;
+
+interface Wants {
+  readonly envelope?: boolean;
+  readonly structure?: boolean;
+  readonly header?: boolean;
+}
+
+/** An open mailbox: one user's commands on it, each a single transaction. Fits imap's `Mailbox`. */
+export class SelectedMailbox {
+  readonly name: string;
+  readonly uidValidity: number;
+  readonly listing: Listing;
+  readonly #context: MailContext;
+  readonly #row: MailboxRow;
+  readonly #live: LiveListing;
+  readonly #release: () => void;
+
+  constructor(context: MailContext, row: MailboxRow, live: LiveListing, release: () => void) {
+    this.#context = context;
+    this.#row = row;
+    this.#live = live;
+    this.#release = release;
+    this.name = row.name;
+    this.uidValidity = row.uid_validity;
+    this.listing = live.listing;
+  }
+
+  onChange(listener: () => void): () => void {
+    return this.#live.onChange(listener);
+  }
+
+  async recentFrom(claim: boolean): Promise<number> {
+    const row = await this.#context.store.read((tx) => mailboxById(tx, this.#row.id));
+    if (claim && row.recent_uid < row.uid_next) {
+      await this.#context.store.write((tx) =>
+        tx.run('UPDATE mailbox SET recent_uid = uid_next WHERE id = ?', [this.#row.id]),
+      );
+    }
+    return row.recent_uid;
+  }
+
+  async *metadata(
+    uids: readonly number[],
+    wants: Wants,
+  ): AsyncGenerator<{ uid: number; envelope?: Buffer; structure?: Buffer; header?: Buffer }[]> {
+    for (const page of chunks(uids, PAGE)) {
+      const known = page.flatMap((uid) => {
+        const index = this.listing.indexOf(uid);
+        return index < 0 ? [] : { uid, message: this.listing.messages[index]! };
+      });
+      const rows = await this.#context.store.read((tx) =>
+        metadataOf(
+          tx,
+          known.map((each) => each.message),
+          wants,
+        ),
+      );
+      yield known.flatMap(({ uid, message }) => {
+        const row = rows.get(message);
+        if (!row) return [];
+        const { id: _, ...parts } = row;
+        return { uid, ...parts };
+      });
+    }
+  }
+
+  async body(uid: number): Promise<StoredBody> {
+    const index = this.listing.indexOf(uid);
+    if (index < 0) throw new MergeboxError('nonexistent', 'the message was expunged');
+    return this.#context.bodies.load(this.listing.messages[index]!);
+  }
+
+  async store(
+    uids: readonly number[],
+    mode: 'add' | 'remove' | 'replace',
+    flags: readonly string[],
+    unchangedSince?: number,
+  ): Promise<{ modified: number[]; modSeq: number }> {
+    const wanted = flags.filter((flag) => !isAccountKeyword(flag));
+    const { modified, modSeq } = await this.#context.store.write(async (tx) => {
+      const groups = await groupsOf(tx, this.#row, uids);
+      const refused: number[] = [];
+      const changes: { group: Group; flags: string }[] = [];
+      for (const [uid, group] of groups) {
+        if (unchangedSince !== undefined && groupModSeq(group, this.#row) > unchangedSince) {
+          refused.push(uid);
+          continue;
+        }
+        const before = groupFlags(group);
+        const after = changed(before, mode, wanted);
+        if (after !== before) changes.push({ group, flags: after });
+      }
+      if (changes.length > 0) await setGroupFlags(tx, this.#context.book, changes, this.#reason('STORE'));
+      return { modified: refused, modSeq: tx.modSeq };
+    });
+    await this.#live.refresh();
+    return { modified, modSeq };
+  }
+
+  async copy(uids: readonly number[], target: string): Promise<CopyResult> {
+    return this.#transfer(uids, target, 'copy');
+  }
+
+  async move(uids: readonly number[], target: string): Promise<CopyResult> {
+    const result = await this.#transfer(uids, target, 'move');
+    await this.#live.refresh();
+    return result;
+  }
+
+  async expunge(uids?: readonly number[]): Promise<void> {
+    const candidates: number[] = [];
+    for (const uid of uids ?? this.listing.uids.subarray(0, this.listing.length)) {
+      const index = this.listing.indexOf(uid);
+      if (index >= 0 && hasFlag(this.listing.flags(index), '\\Deleted')) candidates.push(uid);
+    }
+    if (candidates.length === 0) return;
+    await this.#context.store.write(async (tx) => {
+      const groups = await groupsOf(tx, this.#row, candidates);
+      const doomed = [...groups.values()].filter((group) => hasFlag(groupFlags(group), '\\Deleted'));
+      await expungeGroups(tx, this.#context.book, doomed, this.#reason('EXPUNGE'));
+    });
+    await this.#live.refresh();
+  }
+
+  close(): void {
+    this.#release();
+  }
+
+  async #transfer(uids: readonly number[], target: string, mode: 'copy' | 'move'): Promise<CopyResult> {
+    return this.#context.store.write(async (tx) => {
+      const mailbox = await this.#target(tx, target);
+      if (mode === 'move' && mailbox.id === this.#row.id) {
+        throw new MergeboxError('cannot', `move to "${target}": the mail is there already`);
+      }
+      const groups = await groupsOf(tx, this.#row, uids);
+      const reason = this.#reason(mode === 'move' ? 'MOVE' : 'COPY');
+      const targetUids = await transferGroups(tx, this.#context.book, [...groups.values()], mailbox, mode, reason);
+      return { uidValidity: mailbox.uid_validity, sourceUids: [...groups.keys()], targetUids };
+    });
+  }
+
+  async #target(tx: WriteTx, name: string): Promise<MailboxRow> {
+    try {
+      return await mailboxNamed(tx, name);
+    } catch (error) {
+      if (isMergeboxError(error, 'nonexistent')) throw new MergeboxError('trycreate', `no mailbox "${name}"`);
+      throw error;
+    }
+  }
+
+  #reason(command: string): string {
+    return `client: ${command} in ${this.name} by ${this.#context.user}`;
+  }
+}
+
+interface CopyResult {
+  readonly uidValidity: number;
+  readonly sourceUids: readonly number[];
+  readonly targetUids: readonly number[];
+}
+
+function changed(before: string, mode: 'add' | 'remove' | 'replace', flags: readonly string[]): string {
+  switch (mode) {
+    case 'add':
+      return addFlags(before, flags);
+    case 'remove':
+      return removeFlags(before, flags);
+    case 'replace':
+      // A keyword keeps the spelling it has.
+      return flagText([...flagList(before).filter((flag) => includesFlag(flags, flag)), ...flags]);
+  }
+}
+
+function includesFlag(flags: readonly string[], flag: string): boolean {
+  return flags.some((each) => each.toLowerCase() === flag.toLowerCase());
+}
