@@ -1,0 +1,79 @@
+import { envelopeText } from './envelope.js';
+import type { MimeContent, MimeParam, MimePart } from './mime-part.js';
+import { nstring, wireString } from './mime-wire.js';
+
+/** RFC 2045 §5.2: what text without a charset is in. */
+const DEFAULT_CHARSET = '"charset" "us-ascii"';
+/** A part of no octets, for a multipart without parts: body-type-mpart wants at least one. */
+const NO_PART = `("text" "plain" (${DEFAULT_CHARSET}) NIL NIL "7bit" 0 0)`;
+const NO_PART_EXTENDED = `("text" "plain" (${DEFAULT_CHARSET}) NIL NIL "7bit" 0 0 NIL NIL NIL NIL)`;
+
+/**
+ * The `(…)` of BODYSTRUCTURE (RFC 9051 §7.5.2) with its extension data, ready to send. `bytes` are the mail that
+ * `root` was read from: the envelopes of the messages inside come from there.
+ */
+export function bodyStructureWire(bytes: Buffer, root: MimePart): Buffer {
+  return Buffer.from(partText(bytes, root, true), 'latin1');
+}
+
+/** The same for BODY: without extension data. */
+export function bodyWire(bytes: Buffer, root: MimePart): Buffer {
+  return Buffer.from(partText(bytes, root, false), 'latin1');
+}
+
+/** One part; the recursion is as deep as parts nest, which the reader limits (`MAX_MIME_DEPTH`). */
+function partText(bytes: Buffer, part: MimePart, extended: boolean): string {
+  if (part.kind === 'multipart') return multipartText(bytes, part, extended);
+  const { content } = part;
+  const items = [
+    ...typeOf(part),
+    params(content.params, part.text),
+    nstring(content.id),
+    nstring(content.description),
+    wireString(content.encoding ?? '7bit'),
+    String(part.bodyEnd - part.bodyStart),
+  ];
+  const [message] = part.children;
+  if (part.kind === 'message' && message !== undefined) {
+    items.push(envelopeText(bytes.subarray(message.headerStart, message.bodyStart)));
+    items.push(partText(bytes, message, extended));
+  }
+  if (part.text || part.kind === 'message') items.push(String(part.lines));
+  if (extended) items.push(nstring(content.md5), ...extension(content));
+  return `(${items.join(' ')})`;
+}
+
+function multipartText(bytes: Buffer, part: MimePart, extended: boolean): string {
+  const { content, children } = part;
+  const none = extended ? NO_PART_EXTENDED : NO_PART;
+  const parts = children.length === 0 ? none : children.map((child) => partText(bytes, child, extended)).join('');
+  const items = [parts, wireString(content.subtype ?? 'mixed')];
+  if (extended) items.push(params(content.params, false), ...extension(content));
+  return `(${items.join(' ')})`;
+}
+
+/** Type and subtype, in the sender's spelling; message/rfc822 in ours, since readers compare it. */
+function typeOf(part: MimePart): [string, string] {
+  const { type, subtype } = part.content;
+  if (part.kind === 'message') return ['"message"', '"rfc822"'];
+  if (type === null || subtype === null) return ['"text"', '"plain"'];
+  // A message that is nested too deep to be opened has no envelope to show, which body-type-msg demands.
+  if (type.toLowerCase() === 'message' && subtype.toLowerCase() === 'rfc822')
+    return ['"application"', '"octet-stream"'];
+  return [wireString(type), wireString(subtype)];
+}
+
+function params(list: readonly MimeParam[], text: boolean): string {
+  const items = list.map(([name, value]) => `${wireString(name)} ${wireString(value)}`);
+  if (text && !list.some(([name]) => name.toLowerCase() === 'charset')) items.push(DEFAULT_CHARSET);
+  return items.length === 0 ? 'NIL' : `(${items.join(' ')})`;
+}
+
+/** Disposition, language and location (body-ext-1part and body-ext-mpart). */
+function extension({ disposition, language, location }: MimeContent): string[] {
+  return [
+    disposition === null ? 'NIL' : `(${wireString(disposition.type)} ${params(disposition.params, false)})`,
+    language === null ? 'NIL' : `(${language.map(wireString).join(' ')})`,
+    nstring(location),
+  ];
+}
