@@ -1,0 +1,61 @@
+import type { IncomingMessage } from 'node:http';
+import { MergeboxError } from '../util/errors.js';
+
+/** Octets of a request's body. */
+export const MAX_BODY = 65_536;
+
+/** What `POST /api/sync` asks for. */
+export interface SyncRequest {
+  readonly user?: string;
+  readonly account?: string;
+  /** Wait until the accounts are idle, nothing is pending and another pull would change nothing. */
+  readonly wait: boolean;
+  readonly timeoutMs: number;
+}
+
+/** Longest wait; beyond it a client asks again. */
+const MAX_TIMEOUT_MS = 3_600_000;
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+/** Reads a JSON object; throws `limit` for a body that is too large and `protocol` for one that is no object. */
+export async function readJsonBody(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY) throw new MergeboxError('limit', `the body is larger than ${MAX_BODY} octets`);
+    chunks.push(chunk);
+  }
+  if (size === 0) return {};
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch {
+    throw new MergeboxError('protocol', 'the body is not JSON');
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new MergeboxError('protocol', 'the body is not a JSON object');
+}
+
+/** The body of `POST /api/sync`; throws `protocol` naming the key that is wrong. */
+export function syncRequest(body: Readonly<Record<string, unknown>>): SyncRequest {
+  const { user, account, wait = false, timeoutMs = DEFAULT_TIMEOUT_MS, ...others } = body;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) {
+    throw new MergeboxError(
+      'protocol',
+      `unknown key ${JSON.stringify(unknown)}; allowed: user, account, wait, timeoutMs`,
+    );
+  }
+  if (user !== undefined && typeof user !== 'string') throw wrong('user', 'a string');
+  if (account !== undefined && typeof account !== 'string') throw wrong('account', 'a string');
+  if (typeof wait !== 'boolean') throw wrong('wait', 'true or false');
+  if (typeof timeoutMs !== 'number' || !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw wrong('timeoutMs', `a number up to ${MAX_TIMEOUT_MS}`);
+  }
+  return { ...(user === undefined ? {} : { user }), ...(account === undefined ? {} : { account }), wait, timeoutMs };
+}
+
+function wrong(key: string, expected: string): MergeboxError {
+  return new MergeboxError('protocol', `${key}: expected ${expected}`);
+}

@@ -1,0 +1,67 @@
+/** What an account does now. `failed: …` needs a person; everything else is retried by itself. */
+export type AccountState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
+
+export interface AccountStatus {
+  readonly user: string;
+  readonly account: string;
+  readonly state: AccountState;
+  /** When a sync last completed, ISO 8601; null before the first. */
+  readonly lastSync: string | null;
+  /** Actions that still have to be done upstream. */
+  readonly pending: number;
+  /** Actions that the server refused for good and that wait for a person. */
+  readonly parked: number;
+  readonly lastError: string | null;
+  readonly folders: number;
+  /** Copies known in all its folders. */
+  readonly messages: number;
+}
+
+/** The body of `GET /api/status` and of `mergebox status --json`. */
+export interface StatusReport {
+  /** True when every account is `starting`, `syncing` or `idle` and nothing is parked. */
+  readonly healthy: boolean;
+  readonly version: string;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly accounts: readonly AccountStatus[];
+  /** Outgoing mail that is not delivered yet. */
+  readonly queue: { readonly waiting: number; readonly held: number };
+}
+
+/** The answer to `POST /api/sync`. */
+export interface SyncReport {
+  /** True when every account asked for has been synced (with `wait`) or told to (without). */
+  readonly ok: boolean;
+  readonly accounts: readonly { readonly user: string; readonly account: string; readonly result: string }[];
+}
+
+/** Whether an account needs nobody's attention. */
+export function isHealthy({ state, parked }: Pick<AccountStatus, 'state' | 'parked'>): boolean {
+  return parked === 0 && (state === 'starting' || state === 'syncing' || state === 'idle');
+}
+
+/** What `mergebox status` prints: a line per account, and its last error below it. */
+export function statusText(report: StatusReport): string {
+  const head = ['USER', 'ACCOUNT', 'STATE', 'LAST SYNC', 'PENDING', 'PARKED', 'FOLDERS', 'MESSAGES'];
+  const rows = report.accounts.map((each) => [
+    each.user,
+    each.account,
+    each.state,
+    each.lastSync ?? 'never',
+    ...[each.pending, each.parked, each.folders, each.messages].map(String),
+  ]);
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+  const lines = report.accounts.flatMap(({ lastError }, index) => [
+    line(rows[index] ?? []),
+    ...(lastError === null ? [] : [`  last error: ${lastError}`]),
+  ]);
+  const { waiting, held } = report.queue;
+  const summary = `queue: ${waiting} waiting, ${held} held; ${report.healthy ? 'healthy' : 'NOT HEALTHY'}`;
+  return `${[line(head), ...lines, summary].join('\n')}\n`;
+}

@@ -1,0 +1,38 @@
+const LF = 10;
+const DOT = 46;
+
+/** Octets worked on at once. */
+const BLOCK = 65_536;
+
+/**
+ * The octets that follow DATA's 354 (RFC 5321 §4.5.2): every line that starts with a dot gets another one, and the end
+ * is CRLF, dot, CRLF. Yields blocks of at most 128 KiB; nothing else is changed.
+ */
+export function* dotStuffed(parts: readonly Buffer[]): Generator<Buffer, void, void> {
+  let lineStart = true;
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at += BLOCK) {
+      const block = part.subarray(at, at + BLOCK);
+      yield stuffBlock(block, lineStart);
+      lineStart = block[block.length - 1] === LF;
+    }
+  }
+  yield Buffer.from(lineStart ? '.\r\n' : '\r\n.\r\n');
+}
+
+function stuffBlock(block: Buffer, lineStart: boolean): Buffer {
+  const pieces: Buffer[] = [];
+  let done = 0;
+  let dot = block.indexOf(DOT);
+  while (dot >= 0) {
+    if (dot === 0 ? lineStart : block[dot - 1] === LF) {
+      // Up to and with the dot; the next piece starts with the same dot again.
+      pieces.push(block.subarray(done, dot + 1));
+      done = dot;
+    }
+    dot = block.indexOf(DOT, dot + 1);
+  }
+  if (pieces.length === 0) return block;
+  pieces.push(block.subarray(done));
+  return Buffer.concat(pieces);
+}

@@ -1,0 +1,222 @@
+import type { AddressInfo } from 'node:net';
+import {
+  SMTPServer,
+  type SMTPServerAddress,
+  type SMTPServerAuthentication,
+  type SMTPServerDataStream,
+  type SMTPServerSession,
+} from 'smtp-server';
+import { errorText, isMergeboxError } from '../util/errors.js';
+import { Client } from './client.js';
+import { withContent } from './content.js';
+import { SUBMIT_LIMITS } from './limits.js';
+import { Refusal } from './reply.js';
+import type { Certificate, SubmissionListener, SubmissionParts } from './parts.js';
+import { type Delivered, Transaction } from './transaction.js';
+
+/** One listening socket of the submission service (RFC 6409) on smtp-server, which knows the protocol; the rules are ours. */
+export class Listener {
+  readonly #config: SubmissionListener;
+  readonly #parts: SubmissionParts;
+  readonly #server: SMTPServer;
+  readonly #clients = new WeakMap<SMTPServerSession, Client>();
+  readonly #open = new Set<Client>();
+  readonly #perAddress = new Map<string, number>();
+
+  constructor(config: SubmissionListener, parts: SubmissionParts, certificate: Certificate) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#server = new SMTPServer({
+      ...serverOptions(config, parts),
+      ...certificate,
+      onConnect: (session, done) => answer(done, this.#connected(session)),
+      onSecure: (_socket, session, done) => {
+        session.disabledCommands = [];
+        done();
+      },
+      onAuth: (auth, session, done) => void this.#login(auth, session).then((user) => done(null, { user }), done),
+      onMailFrom: (address, session, done) => answer(done, this.#sender(address, session)),
+      onRcptTo: (address, session, done) => answer(done, this.#recipient(address, session)),
+      onData: (stream, session, done) => void this.#data(stream, session).then((text) => done(null, text), done),
+      onClose: (session) => this.#closed(session),
+    });
+    // Broken handshakes and resets of single clients; the server itself goes on.
+    this.#server.on('error', (error) => parts.log.debug({ error: errorText(error) }, 'submission connection failed'));
+  }
+
+  /** Resolves to the address it listens on; rejects when that is taken. */
+  listen(): Promise<{ readonly host: string; readonly port: number; readonly tls: SubmissionListener['tls'] }> {
+    return new Promise((resolve, reject) => {
+      const { server } = this.#server;
+      server.once('error', reject);
+      this.#server.listen(this.#config.port, this.#config.host, () => {
+        server.removeListener('error', reject);
+        resolve({ host: this.#config.host, port: (server.address() as AddressInfo).port, tls: this.#config.tls });
+      });
+    });
+  }
+
+  /** Takes a new certificate for later connections. */
+  setCertificate(certificate: Certificate): void {
+    this.#server.updateSecureContext({ ...certificate });
+  }
+
+  /** Stops listening and sends clients away; messages that are being delivered are waited for, `graceMs` at most. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      for (const client of this.#open) if (!client.delivering) client.dismiss('the server is closing');
+    });
+  }
+
+  async #connected(session: SMTPServerSession): Promise<void> {
+    const connection = [...this.#server.connections].find((each) => each.session === session);
+    if (connection === undefined) throw new Refusal(421, '4.3.0', 'the connection is gone');
+    const client = new Client(connection);
+    this.#clients.set(session, client);
+    this.#open.add(client);
+    const count = (this.#perAddress.get(session.remoteAddress) ?? 0) + 1;
+    this.#perAddress.set(session.remoteAddress, count);
+    // RFC 6409 §4.3, RFC 4954 §4: no password in clear, so AUTH does not exist before STARTTLS.
+    session.disabledCommands = this.#config.tls === 'starttls' ? ['AUTH'] : [...this.#server.options.disabledCommands];
+    if (count > SUBMIT_LIMITS.clientsPerAddress) throw new Refusal(421, '4.7.0', 'too many connections from there');
+  }
+
+  async #login(auth: SMTPServerAuthentication, session: SMTPServerSession): Promise<string> {
+    const { username = '', password, authzid = '' } = auth;
+    const peer = session.remoteAddress;
+    // RFC 4616 §2: logging in to act as somebody else.
+    const allowed = authzid === '' || authzid === username;
+    const ok = allowed && (await this.#check(username, password ?? '', peer));
+    if (ok && this.#parts.user(username) !== null) {
+      this.#clients.get(session)?.loggedIn();
+      return username;
+    }
+    this.#parts.log.info({ user: username, peer }, 'submission login refused');
+    const again = this.#clients.get(session)?.failedLogin() ?? false;
+    throw new Refusal(again ? 535 : 421, again ? '5.7.8' : '4.7.0', 'user name or password is wrong');
+  }
+
+  async #check(user: string, password: string, peer: string): Promise<boolean> {
+    try {
+      return await this.#parts.authenticate(user, password, peer);
+    } catch (error) {
+      // RFC 4954 §6: a temporary failure, so that the mail program does not ask for another password.
+      if (isMergeboxError(error)) throw new Refusal(454, '4.7.0', error.message);
+      throw error;
+    }
+  }
+
+  async #sender({ address, args }: SMTPServerAddress, session: SMTPServerSession): Promise<void> {
+    const client = this.#clients.get(session);
+    const user = typeof session.user === 'string' ? this.#parts.user(session.user) : null;
+    if (client === undefined || user === null) {
+      const text = session.secure ? 'log in first' : 'send STARTTLS and log in first';
+      throw new Refusal(530, '5.7.0', text);
+    }
+    refuseParameters(args, ['SIZE', 'BODY', 'SMTPUTF8', 'AUTH']);
+    client.transaction?.abort();
+    const { SIZE: size, SMTPUTF8: utf8 } = args || {};
+    client.transaction = new Transaction(
+      { ...this.#parts, user: user.name, senders: user.senders },
+      { sender: address, size: typeof size === 'string' ? Number(size) : null, utf8: utf8 !== undefined },
+    );
+  }
+
+  async #recipient({ address, args }: SMTPServerAddress, session: SMTPServerSession): Promise<void> {
+    refuseParameters(args, []);
+    const transaction = this.#clients.get(session)?.transaction;
+    if (!transaction) throw new Refusal(503, '5.5.1', 'give MAIL FROM first');
+    await transaction.recipient(address);
+  }
+
+  async #data(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<string> {
+    const { messageBytes, budget, metrics, log } = this.#parts;
+    const client = this.#clients.get(session);
+    const { transaction } = client ?? {};
+    if (!client || !transaction) throw new Refusal(503, '5.5.1', 'give MAIL FROM first');
+    const user = String(session.user);
+    client.startDelivery();
+    try {
+      const delivered = await withContent(stream, messageBytes, budget, (content) => {
+        client.contentRead();
+        return transaction.deliver(content, {
+          helo: session.hostNameAppearsAs || 'unknown',
+          peer: session.remoteAddress,
+          protocol: session.transmissionType,
+          id: `${session.id}.${session.transaction}`,
+        });
+      });
+      metrics.messages('delivered');
+      await this.#file(user, delivered);
+      const { account, reply } = delivered;
+      return `${reply.enhanced ?? '2.0.0'} ${reply.text === '' ? 'accepted' : reply.text} (account ${account.id})`;
+    } catch (error) {
+      transaction.abort();
+      if (error instanceof Refusal) metrics.messages(error.temporary ? 'deferred' : 'refused');
+      else log.error({ user, error: errorText(error) }, 'submitting a message failed');
+      throw error instanceof Refusal ? error : new Refusal(451, '4.3.0', 'something failed here; try again later');
+    } finally {
+      client.endDelivery();
+    }
+  }
+
+  /** The mail is out, so whatever happens to the copy, the answer stays 250. */
+  async #file(user: string, { account, filed }: Delivered): Promise<void> {
+    if (account.sent === 'never') return;
+    try {
+      await this.#parts.fileSent(user, account.id, filed);
+    } catch (error) {
+      this.#parts.metrics.notFiled();
+      this.#parts.log.error(
+        { user, account: account.id, error: errorText(error) },
+        'a sent message could not be filed',
+      );
+    }
+  }
+
+  #closed(session: SMTPServerSession): void {
+    const client = this.#clients.get(session);
+    if (client === undefined) return;
+    this.#clients.delete(session);
+    this.#open.delete(client);
+    client.end();
+    const left = (this.#perAddress.get(session.remoteAddress) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(session.remoteAddress, left);
+    else this.#perAddress.delete(session.remoteAddress);
+  }
+}
+
+function serverOptions({ tls }: SubmissionListener, { hostname, messageBytes, graceMs }: SubmissionParts) {
+  return {
+    name: hostname,
+    banner: 'Mergebox',
+    secure: tls === 'implicit',
+    disabledCommands: tls === 'starttls' ? [] : ['STARTTLS'],
+    allowInsecureAuth: tls === 'none',
+    minVersion: 'TLSv1.2' as const,
+    authMethods: ['PLAIN', 'LOGIN'],
+    disableReverseLookup: true,
+    hideENHANCEDSTATUSCODES: false,
+    size: messageBytes,
+    rejectOversized: true,
+    maxClients: SUBMIT_LIMITS.clients,
+    maxRecipients: SUBMIT_LIMITS.recipients,
+    socketTimeout: SUBMIT_LIMITS.idleMs,
+    closeTimeout: graceMs,
+    logger: false,
+  };
+}
+
+/** RFC 5321 §4.1.1.11: parameters that were not offered are refused, since ignoring them would promise what is not done. */
+function refuseParameters(args: SMTPServerAddress['args'], known: readonly string[]): void {
+  const unknown = Object.keys(args || {}).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new Refusal(555, '5.5.4', `the parameter ${unknown} is not supported`);
+}
+
+function answer(done: (error?: Error | null) => void, work: Promise<void>): void {
+  work.then(
+    () => done(),
+    (error: Error) => done(error instanceof Refusal ? error : new Refusal(451, '4.3.0', 'something failed here')),
+  );
+}
