@@ -6,6 +6,8 @@ const DQUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
 const SP = 0x20;
+/** Longer than any media type we look for, as a literal too. */
+const MAX_MEDIA_TOKEN = 32;
 
 /**
  * BODY, the form without extension data, from the value of BODYSTRUCTURE (RFC 9051 §7.5.2). Takes and gives wire form
@@ -119,8 +121,11 @@ class Converter {
   }
 }
 
+/** Whether a quoted string or literal is this word (lower case), without case. */
 function isString(value: Buffer, lower: string): boolean {
-  return value.length === lower.length + 2 && value.toString('latin1', 1, value.length - 1).toLowerCase() === lower;
+  if (value.length > MAX_MEDIA_TOKEN) return false;
+  const text = value.toString('latin1').toLowerCase();
+  return text === `"${lower}"` || text === `{${lower.length}}\r\n${lower}`;
 }
 
 /** The end of the quoted string, literal, atom or parenthesised list at `start`, or -1. */

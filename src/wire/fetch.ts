@@ -3,7 +3,7 @@ import type { FetchAttribute, FetchItem, FetchModifiers, FetchPartial, Section }
 import { MAX_FETCH_ITEMS } from './limits.js';
 import { ParseError } from './parse-error.js';
 import type { CommandParser } from './parser.js';
-import { expectSection, expectSectionPart, formatSection } from './section.js';
+import { expectSection, expectSectionBinary, formatSection } from './section.js';
 import type { SequenceSet } from './sequence-set.js';
 
 /** The arguments of FETCH and UID FETCH. */
@@ -80,10 +80,15 @@ function addFetchAtt(parser: CommandParser, items: Map<string, FetchItem>): void
   for (const attribute of MACROS.get(name) ?? []) items.set(attribute, { type: 'attribute', name: attribute });
   if (MACROS.has(name)) return;
   const item = expectFetchAtt(parser, name);
-  // BODY[1] and BODY.PEEK[1] have one label and one answer, but together they set \Seen.
-  const key = item.type === 'attribute' ? item.name : item.label;
+  const key = itemKey(item);
   const earlier = items.get(key);
   if (earlier === undefined || ('peek' in earlier && earlier.peek)) items.set(key, item);
+}
+
+/** Equal for items with equal answers: BODY[1] and BODY.PEEK[1] are one, which then sets \Seen. */
+function itemKey(item: FetchItem): string {
+  if (item.type === 'attribute') return item.name;
+  return 'partial' in item && item.partial !== null ? `${item.label}.${item.partial.count}` : item.label;
 }
 
 /** `fetch-att` of RFC 9051 §9 behind its name. */
@@ -106,25 +111,17 @@ function expectSectionItem(parser: CommandParser, name: string): FetchItem {
     }
     case 'BINARY':
     case 'BINARY.PEEK': {
-      const part = expectBinaryPart(parser);
+      const part = expectSectionBinary(parser);
       const partial = expectPartial(parser);
       return { type: 'binary', label: `BINARY[${part.join('.')}]${origin(partial)}`, part, partial, peek };
     }
     case 'BINARY.SIZE': {
-      const part = expectBinaryPart(parser);
+      const part = expectSectionBinary(parser);
       return { type: 'binarySize', label: `BINARY.SIZE[${part.join('.')}]`, part };
     }
     default:
       throw new ParseError('Only BODY and BINARY take a section');
   }
-}
-
-/** `section-binary = "[" [section-part] "]"`. */
-function expectBinaryPart(parser: CommandParser): number[] {
-  parser.expectChar('[');
-  const part = parser.peekChar(']') ? [] : expectSectionPart(parser);
-  parser.expectChar(']');
-  return part;
 }
 
 /** `partial = "<" number64 "." nz-number64 ">"`; Outlook and others send a count of 0. */

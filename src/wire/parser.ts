@@ -40,6 +40,8 @@ export class CommandParser extends Cursor {
   }
 
   #mailboxName(bytes: Buffer, max: number): string {
+    // Modified UTF-7 is at most three times as long as UTF-8.
+    if (bytes.length > 3 * max) throw new ParseError(`A mailbox name is longer than ${max} octets`);
     const raw = decodeUtf8(bytes, 'a mailbox name');
     const name = this.utf8 ? raw : (decodeMutf7(raw) ?? raw);
     if (Buffer.byteLength(name) > max) throw new ParseError(`A mailbox name is longer than ${max} octets`);

@@ -16,11 +16,13 @@ export function expectSection(parser: CommandParser): Section {
 const WHOLE: Section = { part: [], text: 'ALL', fields: [] };
 
 function expectSectionSpec(parser: CommandParser): Section {
-  const next = parser.peek();
-  const part = next >= 0x30 && next <= 0x39 ? expectSectionPart(parser) : [];
-  if (part.length > 0 && parser.peekChar(']')) return { part, text: 'ALL', fields: [] };
-  const text = parser.run(FETCH_NAME)?.toUpperCase();
+  const words = (parser.run(FETCH_NAME) ?? '').toUpperCase().split('.');
+  const part = takePart(words);
+  const text = words.join('.');
   switch (text) {
+    case '':
+      if (words.length === 0) return { part, text: 'ALL', fields: [] };
+      throw new ParseError('Unknown section');
     case 'HEADER':
     case 'TEXT':
       return { part, text, fields: [] };
@@ -37,16 +39,24 @@ function expectSectionSpec(parser: CommandParser): Section {
   }
 }
 
-/** `section-part = nz-number *("." nz-number)`, with the dot in front of a text specifier. */
-export function expectSectionPart(parser: CommandParser): number[] {
-  const part: number[] = [];
-  for (;;) {
-    if (part.length === MAX_SECTION_DEPTH) throw new ParseError('A part number is too deep');
-    part.push(parser.expectNzNumber('a part number'));
-    if (!parser.char('.')) return part;
-    const next = parser.peek();
-    if (next < 0x30 || next > 0x39) return part;
-  }
+/** `section-binary = "[" [section-part] "]"`. */
+export function expectSectionBinary(parser: CommandParser): number[] {
+  parser.expectChar('[');
+  const text = parser.run(FETCH_NAME);
+  const words = text === null ? [] : text.split('.');
+  const part = takePart(words);
+  if (words.length > 0) throw new ParseError('Expected a part number');
+  parser.expectChar(']');
+  return part;
+}
+
+/** `section-part = nz-number *("." nz-number)`: removes the leading numbers from `words`. */
+function takePart(words: string[]): number[] {
+  const count = words.findIndex((word) => !/^\d+$/.test(word));
+  const part = words.splice(0, count === -1 ? words.length : count).map(Number);
+  if (part.length > MAX_SECTION_DEPTH) throw new ParseError('A part number is too deep');
+  if (part.some((number) => number === 0 || number > 0xffff_ffff)) throw new ParseError('Malformed part number');
+  return part;
 }
 
 /** `header-list = "(" header-fld-name *(SP header-fld-name) ")"`, `header-fld-name = astring`. */
