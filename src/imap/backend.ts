@@ -41,6 +41,8 @@ export interface MailboxInfo {
   /** False for a name that only has mailboxes below it. */
   readonly selectable: boolean;
   readonly subscribed: boolean;
+  /** True for a name that only a subscription remembers (RFC 5258 \NonExistent); LIST shows it to SUBSCRIBED alone. */
+  readonly nonexistent?: boolean;
 }
 
 export interface MailboxStatus {

@@ -1,0 +1,41 @@
+/** What decides on the capabilities of a connection. */
+export interface CapabilityState {
+  readonly loggedIn: boolean;
+  /** STARTTLS is offered and has not happened. */
+  readonly startTls: boolean;
+  /** Whether a password may be sent now. */
+  readonly loginAllowed: boolean;
+  /** Octets of the largest message APPEND takes. */
+  readonly messageBytes: number;
+}
+
+/** Of use to everybody, before and after login. */
+const ALWAYS = ['IMAP4rev1', 'LITERAL+', 'SASL-IR', 'ID', 'ENABLE', 'IDLE'] as const;
+
+const LOGGED_IN = [
+  'NAMESPACE',
+  'UIDPLUS',
+  'UNSELECT',
+  'MOVE',
+  'CHILDREN',
+  'SPECIAL-USE',
+  'CREATE-SPECIAL-USE',
+  'LIST-EXTENDED',
+  'LIST-STATUS',
+  'STATUS=SIZE',
+  'CONDSTORE',
+  'ESEARCH',
+  'SEARCHRES',
+  'WITHIN',
+  'MULTIAPPEND',
+] as const;
+
+/** The mechanisms of AUTHENTICATE. */
+export const MECHANISMS = ['PLAIN', 'LOGIN'] as const;
+
+/** `capability-data` (RFC 9051 §7.2.2): only what works in this state. */
+export function capabilities(state: CapabilityState): string {
+  if (state.loggedIn) return [...ALWAYS, ...LOGGED_IN, `APPENDLIMIT=${state.messageBytes}`].join(' ');
+  const login = state.loginAllowed ? MECHANISMS.map((name) => `AUTH=${name}`) : ['LOGINDISABLED'];
+  return [...ALWAYS, ...(state.startTls ? ['STARTTLS'] : []), ...login].join(' ');
+}

@@ -1,0 +1,30 @@
+import { type AppendArguments, parseAppend } from '../../wire/append.js';
+import { formatSet } from '../../wire/set-builder.js';
+import { AUTHENTICATED, defineCommand } from '../command.js';
+import { checkFlags } from '../flags.js';
+import { no, ok } from '../reply.js';
+
+/** RFC 9051 §6.3.12, with several messages (RFC 3502) and APPENDUID (RFC 4315). */
+export const appendCommand = defineCommand({
+  name: 'APPEND',
+  states: AUTHENTICATED,
+  parse(parser): AppendArguments {
+    const args = parseAppend(parser);
+    for (const { flags } of args.messages) checkFlags(flags);
+    return args;
+  },
+  async run(session, { mailbox, messages }) {
+    // RFC 3502 §6.3.11: an empty message in MULTIAPPEND takes the whole command back.
+    if (messages.some(({ bytes }) => bytes.length === 0)) return no('A message is empty', 'CANNOT');
+    if (messages.some(({ bytes }) => bytes.includes(0))) return no('A message holds NUL', 'CANNOT');
+    const { uidValidity, uids } = await session.user.append(
+      mailbox,
+      messages.map(({ bytes, flags, internalDate }) => ({
+        bytes,
+        flags,
+        ...(internalDate === null ? {} : { internalDate }),
+      })),
+    );
+    return ok('APPEND completed', `APPENDUID ${uidValidity} ${formatSet(uids)}`);
+  },
+});

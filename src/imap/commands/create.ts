@@ -1,0 +1,21 @@
+import { ROLE_ATTRIBUTES, ROLES, type Role } from '../../mail/ids.js';
+import { parseCreate } from '../../wire/create.js';
+import { AUTHENTICATED, defineCommand } from '../command.js';
+import { no, ok } from '../reply.js';
+
+/** RFC 9051 §6.3.4, with the special use of RFC 6154 §3. */
+export const createCommand = defineCommand({
+  name: 'CREATE',
+  states: AUTHENTICATED,
+  parse: parseCreate,
+  async run(session, { mailbox, specialUse }) {
+    const role = specialUse.length === 1 ? roleOf(specialUse[0]!) : undefined;
+    if (specialUse.length > 0 && role === undefined) return no('No mailbox can have that special use', 'USEATTR');
+    await session.user.create(mailbox, role);
+    return ok('CREATE completed');
+  },
+});
+
+function roleOf(attribute: string): Role | undefined {
+  return ROLES.find((role) => ROLE_ATTRIBUTES[role]?.toLowerCase() === attribute.toLowerCase());
+}

@@ -1,0 +1,65 @@
+import type { TableCommand } from '../command.js';
+import { appendCommand } from './append.js';
+import { authenticateCommand } from './authenticate.js';
+import { capabilityCommand } from './capability.js';
+import { checkCommand } from './check.js';
+import { closeCommand } from './close.js';
+import { copyCommand } from './copy.js';
+import { createCommand } from './create.js';
+import { deleteCommand } from './delete.js';
+import { enableCommand } from './enable.js';
+import { expungeCommand } from './expunge.js';
+import { fetchCommand } from './fetch.js';
+import { idCommand } from './id.js';
+import { idleCommand } from './idle.js';
+import { listCommand } from './list.js';
+import { loginCommand } from './login.js';
+import { logoutCommand } from './logout.js';
+import { lsubCommand } from './lsub.js';
+import { moveCommand } from './move.js';
+import { namespaceCommand } from './namespace.js';
+import { noopCommand } from './noop.js';
+import { renameCommand } from './rename.js';
+import { searchCommand } from './search.js';
+import { examineCommand, selectCommand } from './select.js';
+import { startTlsCommand } from './starttls.js';
+import { statusCommand } from './status.js';
+import { storeCommand } from './store.js';
+import { subscribeCommand, unsubscribeCommand } from './subscribe.js';
+import { unselectCommand } from './unselect.js';
+
+/** Every command by name. */
+export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
+  [
+    appendCommand,
+    authenticateCommand,
+    capabilityCommand,
+    checkCommand,
+    closeCommand,
+    copyCommand,
+    createCommand,
+    deleteCommand,
+    enableCommand,
+    examineCommand,
+    expungeCommand,
+    fetchCommand,
+    idCommand,
+    idleCommand,
+    listCommand,
+    loginCommand,
+    logoutCommand,
+    lsubCommand,
+    moveCommand,
+    namespaceCommand,
+    noopCommand,
+    renameCommand,
+    searchCommand,
+    selectCommand,
+    startTlsCommand,
+    statusCommand,
+    storeCommand,
+    subscribeCommand,
+    unselectCommand,
+    unsubscribeCommand,
+  ].map((command) => [command.name, command]),
+);

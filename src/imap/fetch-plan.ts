@@ -1,0 +1,70 @@
+import { HeaderFilter } from '../mail/header-filter.js';
+import type { SectionText } from '../mail/mime-section.js';
+import type { FetchAttribute, FetchItem, FetchPartial } from '../wire/fetch-item.js';
+import { ParseError } from '../wire/parse-error.js';
+import type { MetadataWants } from './backend.js';
+
+/** A section of which the octets come from the body, or, for the mail's own header, from the stored header. */
+export interface SectionItem {
+  readonly label: string;
+  readonly path: readonly number[];
+  readonly text: SectionText;
+  /** For HEADER.FIELDS(.NOT): applied to the octets of HEADER. */
+  readonly filter: HeaderFilter | null;
+  readonly partial: FetchPartial | null;
+  /** From the stored header alone. */
+  readonly fromHeader: boolean;
+}
+
+export type PlanItem =
+  | { readonly type: 'attribute'; readonly name: FetchAttribute }
+  | { readonly type: 'section'; readonly section: SectionItem };
+
+/** What a FETCH needs from where, worked out once for all its messages. */
+export interface FetchPlan {
+  readonly items: readonly PlanItem[];
+  readonly wants: MetadataWants;
+  /** Whether stored metadata is needed: otherwise the listing has it all. */
+  readonly needsMetadata: boolean;
+  readonly needsBody: boolean;
+  /** Whether \Seen is set (RFC 9051 §6.4.5: BODY[…] without PEEK, RFC822 and RFC822.TEXT). */
+  readonly setsSeen: boolean;
+}
+
+/** `extra` names attributes that the answer carries though they were not asked for (UID FETCH, CHANGEDSINCE). */
+export function planFetch(items: readonly FetchItem[], extra: readonly FetchAttribute[]): FetchPlan {
+  const missing = extra.filter((name) => !items.some((item) => item.type === 'attribute' && item.name === name));
+  // UID in front: a client that reads as it parses knows at once which message follows.
+  const all: FetchItem[] = [...missing.map((name) => ({ type: 'attribute' as const, name })), ...items];
+  const planned = all.map(planItem);
+  const attributes = new Set(planned.map((item) => (item.type === 'attribute' ? item.name : '')));
+  const sections = planned.flatMap((item) => (item.type === 'section' ? [item.section] : []));
+  const wants = {
+    envelope: attributes.has('ENVELOPE'),
+    structure: attributes.has('BODY') || attributes.has('BODYSTRUCTURE'),
+    header: sections.some(({ fromHeader }) => fromHeader),
+  };
+  return {
+    items: planned,
+    wants,
+    needsMetadata: wants.envelope || wants.structure || wants.header,
+    needsBody: sections.some(({ fromHeader }) => !fromHeader),
+    setsSeen: items.some((item) => item.type === 'section' && !item.peek),
+  };
+}
+
+function planItem(item: FetchItem): PlanItem {
+  if (item.type === 'attribute') return item;
+  if (item.type !== 'section') throw new ParseError('BINARY is not offered');
+  const { part, text, fields } = item.section;
+  const isFields = text === 'HEADER.FIELDS' || text === 'HEADER.FIELDS.NOT';
+  const section: SectionItem = {
+    label: item.label,
+    path: part,
+    text: text === 'ALL' ? null : isFields ? 'HEADER' : text,
+    filter: isFields ? new HeaderFilter(fields, text === 'HEADER.FIELDS.NOT') : null,
+    partial: item.partial,
+    fromHeader: part.length === 0 && (isFields || text === 'HEADER'),
+  };
+  return { type: 'section', section };
+}

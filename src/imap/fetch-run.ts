@@ -1,0 +1,265 @@
+import { hasFlag } from '../mail/flags.js';
+import { errorText, isMergeboxError } from '../util/errors.js';
+import { bodyFromStructure } from '../wire/body.js';
+import { formatDateTime } from '../wire/dates.js';
+import type { FetchAttribute } from '../wire/fetch-item.js';
+import { formatText, literalHeader } from '../wire/format.js';
+import type { Metadata } from './backend.js';
+import { BodySource, cut, PIECE_BYTES, type Piece } from './body-source.js';
+import type { Call } from './command.js';
+import { ConnectionEnded } from './connection-ended.js';
+import type { FetchPlan, SectionItem } from './fetch-plan.js';
+import { no, ok, type Reply } from './reply.js';
+import type { Selected } from './selected.js';
+import type { Session } from './session.js';
+
+/** The sections of one message with their octets, in the order of the plan. */
+interface Sections {
+  readonly source: BodySource | null;
+  readonly pieces: ReadonlyMap<SectionItem, Piece | null>;
+}
+
+const NO_SECTIONS: Sections = { source: null, pieces: new Map() };
+
+/** One FETCH over the messages at `positions` (sequence numbers less one, ascending). */
+export class FetchRun {
+  readonly #session: Session;
+  readonly #selected: Selected;
+  readonly #plan: FetchPlan;
+  readonly #call: Call;
+  readonly #positions: readonly number[];
+  /** UIDs whose sections were sent and that are to become \Seen. */
+  readonly #read: number[] = [];
+  #sent = 0;
+  #unavailable = 0;
+  #firstError: unknown = null;
+
+  constructor(session: Session, call: Call, plan: FetchPlan, positions: readonly number[]) {
+    this.#session = session;
+    this.#selected = session.selected;
+    this.#call = call;
+    this.#plan = plan;
+    this.#positions = positions;
+  }
+
+  async run(): Promise<Reply> {
+    this.#session.out.startSlice();
+    if (!this.#plan.needsMetadata && !this.#plan.needsBody) await this.#fromListing();
+    else await this.#fromStore();
+    await this.#markSeen(this.#read);
+    return this.#conclusion();
+  }
+
+  /** Flags, UIDs, sizes, dates and MODSEQs: nothing but arrays. */
+  async #fromListing(): Promise<void> {
+    const { out } = this.#session;
+    const { tracker } = this.#selected;
+    for (const position of this.#positions) {
+      const at = tracker.listingIndex(position);
+      if (at < 0) continue;
+      let line = `* ${position + 1} FETCH (`;
+      let separator = '';
+      for (const item of this.#plan.items) {
+        line += separator + this.#fromArrays((item as { name: FetchAttribute }).name, at);
+        separator = ' ';
+      }
+      out.text(`${line})\r\n`);
+      this.#sent += 1;
+      if (out.full) await out.breathe();
+    }
+  }
+
+  async #fromStore(): Promise<void> {
+    const { out } = this.#session;
+    const uids = this.#positions.map((position) => this.#selected.tracker.uids[position]!);
+    const pages = this.#plan.needsMetadata ? this.#selected.mailbox.metadata(uids, this.#plan.wants) : bare(uids);
+    for await (const page of pages) {
+      for (const metadata of page) {
+        await this.#message(metadata);
+        if (out.full) await out.breathe();
+      }
+      await out.breathe();
+    }
+  }
+
+  async #message(metadata: Metadata): Promise<void> {
+    const sections = this.#plan.needsBody ? await this.#available(metadata) : this.#headerSections(metadata);
+    if (sections === null) return;
+    if (!this.#plan.setsSeen) return this.#emit(metadata, sections);
+    // Alone, it is marked first, so that its FLAGS come in the same response (RFC 9051 §6.4.5).
+    if (this.#positions.length === 1) return this.#emit(metadata, sections, await this.#markSeen([metadata.uid]));
+    await this.#emit(metadata, sections);
+    this.#read.push(metadata.uid);
+  }
+
+  /** The sections, or null when they cannot be had: other messages are answered all the same. */
+  async #available(metadata: Metadata): Promise<Sections | null> {
+    try {
+      return await this.#sections(metadata);
+    } catch (error) {
+      if (!isMergeboxError(error)) throw error;
+      if (error.code === 'nonexistent') return null;
+      this.#unavailable += 1;
+      this.#firstError ??= error;
+      return null;
+    }
+  }
+
+  /** Reads what the sections need before anything is written, so that a failure leaves no half response. */
+  async #sections(metadata: Metadata): Promise<Sections> {
+    const { mailbox, trees } = this.#selected;
+    const { uid } = metadata;
+    const source = new BodySource(await mailbox.body(uid), trees.get(uid) ?? null);
+    const pieces = new Map<SectionItem, Piece | null>(this.#headerSections(metadata).pieces);
+    for (const item of this.#plan.items) {
+      if (item.type === 'section' && !item.section.fromHeader) {
+        pieces.set(item.section, await source.piece(item.section));
+      }
+    }
+    if (source.tree !== null) trees.set(uid, source.tree);
+    return { source, pieces };
+  }
+
+  #headerSections({ header }: Metadata): Sections {
+    if (header === undefined) return NO_SECTIONS;
+    const pieces = new Map<SectionItem, Piece>();
+    for (const item of this.#plan.items) {
+      if (item.type !== 'section' || !item.section.fromHeader) continue;
+      const bytes = item.section.filter === null ? header : item.section.filter.apply(header);
+      pieces.set(item.section, { type: 'bytes', bytes: cut(bytes, item.section) });
+    }
+    return { source: null, pieces };
+  }
+
+  /** Writes one response; `withFlags` adds FLAGS that were not asked for but changed. */
+  async #emit(metadata: Metadata, sections: Sections, withFlags = false): Promise<void> {
+    const { out, condstore } = this.#session;
+    const { tracker } = this.#selected;
+    const sequence = tracker.sequence(metadata.uid);
+    const at = sequence === 0 ? -1 : tracker.listingIndex(sequence - 1);
+    if (at < 0) return;
+    const extra: FetchAttribute[] = withFlags ? (condstore ? ['FLAGS', 'MODSEQ'] : ['FLAGS']) : [];
+    const fixed = extra
+      .filter((name) => !this.#plan.items.some((item) => item.type === 'attribute' && item.name === name))
+      .map((name) => this.#fromArrays(name, at));
+    let separator = '';
+    out.text(`* ${sequence} FETCH (${fixed.join(' ')}`);
+    if (fixed.length > 0) separator = ' ';
+    // Everything that may change is read in this turn; sections, which cannot, come after it.
+    const attributes = this.#plan.items.map((item) =>
+      item.type === 'attribute' ? this.#attribute(item.name, at, metadata) : null,
+    );
+    for (const [index, item] of this.#plan.items.entries()) {
+      out.text(separator);
+      separator = ' ';
+      if (item.type === 'section') await this.#emitSection(item.section, sections);
+      else this.#emitAttribute(item.name, attributes[index]!);
+    }
+    out.text(')\r\n');
+    this.#sent += 1;
+  }
+
+  #emitAttribute(name: FetchAttribute, value: string | Buffer): void {
+    const { out } = this.#session;
+    if (typeof value === 'string') out.text(value);
+    else {
+      out.text(`${name} `);
+      out.bytes(value);
+    }
+  }
+
+  #attribute(name: FetchAttribute, at: number, metadata: Metadata): string | Buffer {
+    switch (name) {
+      case 'ENVELOPE':
+        return metadata.envelope!;
+      case 'BODYSTRUCTURE':
+        return metadata.structure!;
+      case 'BODY':
+        return bodyFromStructure(metadata.structure!) ?? metadata.structure!;
+      default:
+        return this.#fromArrays(name, at);
+    }
+  }
+
+  #fromArrays(name: FetchAttribute, at: number): string {
+    const { listing, tracker } = this.#selected;
+    switch (name) {
+      case 'FLAGS':
+        return `FLAGS (${tracker.flags(at)})`;
+      case 'UID':
+        return `UID ${listing.uids[at]}`;
+      case 'RFC822.SIZE':
+        return `RFC822.SIZE ${listing.sizes[at]}`;
+      case 'INTERNALDATE':
+        return `INTERNALDATE ${formatDateTime(listing.dates[at]!)}`;
+      case 'MODSEQ':
+        return `MODSEQ (${listing.modSeqs[at]})`;
+      default:
+        throw new Error(`${name} is not in the listing`);
+    }
+  }
+
+  async #emitSection(section: SectionItem, { source, pieces }: Sections): Promise<void> {
+    const { out } = this.#session;
+    const piece = pieces.get(section) ?? null;
+    if (piece === null) {
+      out.text(`${section.label} NIL`);
+      return;
+    }
+    if (piece.type === 'bytes') {
+      out.text(`${section.label} ${literalHeader(piece.bytes.length)}`);
+      out.bytes(piece.bytes);
+      return;
+    }
+    out.text(`${section.label} ${literalHeader(piece.end - piece.start)}`);
+    out.bytes(piece.first);
+    await out.breathe();
+    for (let at = piece.start + piece.first.length; at < piece.end; at += PIECE_BYTES) {
+      out.bytes(await this.#more(source!, at, Math.min(at + PIECE_BYTES, piece.end)));
+      await out.breathe();
+    }
+  }
+
+  /** Inside a literal there is no way to report an error: the connection ends. */
+  async #more(source: BodySource, start: number, end: number): Promise<Buffer> {
+    try {
+      return await source.read(start, end);
+    } catch (error) {
+      this.#session.services.log.warn({ reason: errorText(error) }, 'a body broke off while it was sent');
+      this.#session.io.abort();
+      throw new ConnectionEnded();
+    }
+  }
+
+  /** True when flags changed. */
+  async #markSeen(uids: readonly number[]): Promise<boolean> {
+    if (!this.#plan.setsSeen || this.#selected.readOnly) return false;
+    const { listing, mailbox, tracker } = this.#selected;
+    const unseen = uids.filter((uid) => {
+      const at = listing.indexOf(uid);
+      return at >= 0 && !hasFlag(listing.flags(at), '\\Seen');
+    });
+    if (unseen.length === 0) return false;
+    await mailbox.store(unseen, 'add', ['\\Seen']);
+    // The response that follows tells it; of several, `poll` does.
+    if (this.#positions.length === 1) tracker.know(unseen);
+    return true;
+  }
+
+  #conclusion(): Reply {
+    if (this.#unavailable > 0) {
+      const count = `${this.#unavailable} of ${this.#positions.length} messages could not be read`;
+      return no(formatText(`${count}: ${errorText(this.#firstError)}`), 'UNAVAILABLE');
+    }
+    // RFC 2180 §4.1, RFC 5530 §3; a UID that is gone is no error (RFC 9051 §6.4.9).
+    if (this.#sent < this.#positions.length && !this.#call.uid) {
+      return no('Some of the messages are expunged', 'EXPUNGEISSUED');
+    }
+    return ok('FETCH completed');
+  }
+}
+
+/** Metadata with nothing but UIDs, for a FETCH that only needs bodies. */
+async function* bare(uids: readonly number[]): AsyncGenerator<readonly Metadata[]> {
+  for (const uid of uids) yield [{ uid }];
+}

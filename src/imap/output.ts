@@ -1,0 +1,145 @@
+import type { Writable } from 'node:stream';
+import { ConnectionEnded } from './connection-ended.js';
+import type { ImapLimits } from './limits.js';
+
+/** Octets gathered before they go to the socket in one write. */
+const CHUNK = 65_536;
+/** Milliseconds of work after which a long answer lets others run (no stall above 50 ms). */
+const SLICE_MS = 10;
+
+/**
+ * What one connection has to say. Text and octets are gathered into chunks; a long answer calls `breathe` now and
+ * then, which waits for a slow reader and gives other connections their turn. A client that does not read for
+ * `writeStallMs`, or lets `writeBufferBytes` pile up, is dropped through `onDrop`.
+ */
+export class Output {
+  #socket: Writable;
+  readonly #limits: ImapLimits;
+  readonly #onDrop: (reason: string) => void;
+  #text = '';
+  #parts: Buffer[] = [];
+  #partBytes = 0;
+  #closed = false;
+  #sliceStart = 0;
+
+  constructor(socket: Writable, limits: ImapLimits, onDrop: (reason: string) => void) {
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#onDrop = onDrop;
+  }
+
+  /** Goes on with another stream over the same connection (STARTTLS); everything before must be flushed. */
+  attach(socket: Writable): void {
+    this.#socket = socket;
+  }
+
+  /** Characters up to U+00FF, one octet each. */
+  text(text: string): void {
+    this.#text += text;
+  }
+
+  bytes(bytes: Buffer): void {
+    if (this.#text !== '') this.#seal();
+    this.#parts.push(bytes);
+    this.#partBytes += bytes.length;
+  }
+
+  /** Octets gathered and not yet given to the socket. */
+  get gathered(): number {
+    return this.#partBytes + this.#text.length;
+  }
+
+  /** True while the client has not taken what was written: nothing that can wait should be added. */
+  get blocked(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Gives everything gathered to the socket. */
+  flush(): void {
+    if (this.gathered === 0) return;
+    if (this.#closed) {
+      this.#parts = [];
+      this.#partBytes = 0;
+      this.#text = '';
+      return;
+    }
+    if (this.#parts.length === 0) {
+      this.#socket.write(this.#text, 'latin1');
+      this.#text = '';
+    } else {
+      this.#seal();
+      this.#socket.write(this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#partBytes));
+      this.#parts = [];
+      this.#partBytes = 0;
+    }
+    if (this.#socket.writableLength > this.#limits.writeBufferBytes) this.#drop('answers pile up unread');
+  }
+
+  /** True when enough is gathered, or enough time has passed, to call `breathe`. */
+  get full(): boolean {
+    return this.gathered >= CHUNK;
+  }
+
+  /** Starts the time slice that `breathe` measures. */
+  startSlice(): void {
+    this.#sliceStart = performance.now();
+  }
+
+  /**
+   * Between two pieces of a long answer: sends full chunks, waits for a slow reader, lets others run. Throws
+   * `ConnectionEnded` when the connection is gone, so that the rest of the answer is not computed for nobody.
+   */
+  async breathe(): Promise<void> {
+    if (this.full) await this.drain();
+    if (performance.now() - this.#sliceStart > SLICE_MS) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#sliceStart = performance.now();
+    }
+    if (this.#closed) throw new ConnectionEnded();
+  }
+
+  /** Flushes and waits until the client has taken enough of it. */
+  async drain(): Promise<void> {
+    this.flush();
+    if (!this.#socket.writableNeedDrain || this.#closed) return;
+    const socket = this.#socket;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        socket.off('drain', done);
+        socket.off('close', done);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#drop('answers stay unread');
+        done();
+      }, this.#limits.writeStallMs);
+      socket.on('drain', done);
+      socket.on('close', done);
+    });
+    this.#sliceStart = performance.now();
+  }
+
+  /** From now on everything is thrown away. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  #seal(): void {
+    if (this.#text === '') return;
+    const bytes = Buffer.from(this.#text, 'latin1');
+    this.#text = '';
+    this.#parts.push(bytes);
+    this.#partBytes += bytes.length;
+  }
+
+  #drop(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#onDrop(reason);
+  }
+}

@@ -1,0 +1,206 @@
+import { hasFlag } from '../mail/flags.js';
+import { fieldName, headerFields, unfoldedValue } from '../mail/header.js';
+import { parseMessageDate } from '../mail/header-date.js';
+import { decodeHeader } from '../mail/text.js';
+import { ParseError } from '../wire/parse-error.js';
+import type { DateRelation, SearchKey } from '../wire/search-key.js';
+import { foldText, type SearchCharset } from './search-text.js';
+import type { Selected } from './selected.js';
+
+/** Whether a message matches, as far as can be told from what is at hand. */
+export type Verdict = boolean | 'unknown';
+
+/** What is at hand of one message: its place in the listing always, the rest when it was read. */
+export interface Candidate {
+  /** Position in the listing. */
+  readonly at: number;
+  readonly header: HeaderTexts | null;
+  /** Whether the folded text is in the body (`header` false) or anywhere (`header` true); null before it was read. */
+  readonly contains: ((needle: string, header: boolean) => boolean) | null;
+}
+
+/** One compiled key. It answers `unknown` when it needs the header or the body and they are not there. */
+export type Matcher = (candidate: Candidate) => Verdict;
+
+/** What compiling needs to know of the session and the moment. */
+export interface SearchContext {
+  readonly selected: Selected;
+  readonly charset: SearchCharset;
+  /** Seconds since the Unix epoch. */
+  readonly now: number;
+}
+
+const DAY = 86_400;
+
+/** A key as a function of one message; sets are resolved, flags looked at once per distinct flag text. */
+export function compileKey(key: SearchKey, context: SearchContext): Matcher {
+  const { selected, charset, now } = context;
+  const { listing } = selected;
+  switch (key.type) {
+    case 'all':
+      return () => true;
+    case 'sequence':
+      return inSet(selected, selected.resolveLoosely(key.set, false));
+    case 'uid':
+      return inSet(selected, selected.resolveLoosely(key.set, true));
+    case 'flag':
+      return flagMatcher(selected, key.flag, key.present);
+    case 'recent':
+      return ({ at }) => listing.uids[at]! >= selected.tracker.recentFrom === key.present;
+    case 'larger':
+      return ({ at }) => listing.sizes[at]! > key.size;
+    case 'smaller':
+      return ({ at }) => listing.sizes[at]! < key.size;
+    case 'younger':
+      return ({ at }) => listing.dates[at]! >= now - key.seconds;
+    case 'older':
+      return ({ at }) => listing.dates[at]! <= now - key.seconds;
+    case 'modseq':
+      return ({ at }) => listing.modSeqs[at]! >= key.modSeq;
+    case 'date':
+      return dateMatcher(context, key.field, key.relation, key.day);
+    case 'envelope':
+      return fieldMatcher(key.field, charset.decode(key.value));
+    case 'header':
+      return fieldMatcher(key.name, charset.decode(key.value));
+    case 'body':
+    case 'text':
+      return textMatcher(charset.decode(key.value), key.type === 'text');
+    case 'and':
+      return allOf(key.keys.map((each) => compileKey(each, context)));
+    case 'or':
+      return anyOf(key.keys.map((each) => compileKey(each, context)));
+    case 'not':
+      return negate(compileKey(key.key, context));
+    default:
+      throw new ParseError('A search key of an extension that is not offered');
+  }
+}
+
+/** Ranges hold positions in the session's numbers; the matcher is asked for positions in the listing. */
+function inSet(selected: Selected, ranges: readonly (readonly [number, number])[]): Matcher {
+  const member = new Uint8Array(selected.tracker.exists);
+  for (const [first, last] of ranges) member.fill(1, first, last + 1);
+  const { listing, tracker } = selected;
+  return ({ at }) => {
+    const sequence = tracker.sequence(listing.uids[at]!);
+    return sequence > 0 && member[sequence - 1] === 1;
+  };
+}
+
+function flagMatcher({ listing }: Selected, flag: string, present: boolean): Matcher {
+  const byId: boolean[] = [];
+  return ({ at }) => {
+    const id = listing.flagIds[at]!;
+    const known = byId[id];
+    if (known !== undefined) return known;
+    const matches = hasFlag(listing.flagTexts[id]!, flag) === present;
+    byId[id] = matches;
+    return matches;
+  };
+}
+
+function dateMatcher(
+  context: SearchContext,
+  field: 'internal' | 'sent' | 'saved',
+  relation: DateRelation,
+  day: number,
+): Matcher {
+  const { listing } = context.selected;
+  // RFC 9051 §6.4.4: time and zone are disregarded, so a date is the day as it was written.
+  if (field === 'internal') return ({ at }) => relate(listing.dates[at]!, relation, day);
+  if (field === 'saved') throw new ParseError('SAVEDATE is not offered');
+  return ({ header, at }) => {
+    if (header === null) return 'unknown';
+    const date = parseMessageDate(header.first('date') ?? '');
+    // A mail without a readable Date is dated by its arrival, as SORT has it (RFC 5256 §2.2).
+    return relate(date === null ? listing.dates[at]! : date.instant + date.offset * 60, relation, day);
+  };
+}
+
+function relate(seconds: number, relation: DateRelation, day: number): boolean {
+  if (relation === 'before') return seconds < day;
+  return relation === 'since' ? seconds >= day : seconds >= day && seconds < day + DAY;
+}
+
+function fieldMatcher(name: string, needle: string): Matcher {
+  return ({ header }) => (header === null ? 'unknown' : header.contains(name, needle));
+}
+
+function textMatcher(needle: string, header: boolean): Matcher {
+  // An empty text is in every message (RFC 9051 §6.4.4: a substring).
+  if (needle === '') return () => true;
+  return ({ contains, header: fields }) => {
+    if (contains !== null) return contains(needle, header);
+    return header && fields?.anyContains(needle) === true ? true : 'unknown';
+  };
+}
+
+function allOf(matchers: readonly Matcher[]): Matcher {
+  return (candidate) => {
+    let verdict: Verdict = true;
+    for (const matches of matchers) {
+      const each = matches(candidate);
+      if (each === false) return false;
+      if (each === 'unknown') verdict = 'unknown';
+    }
+    return verdict;
+  };
+}
+
+function anyOf(matchers: readonly Matcher[]): Matcher {
+  return (candidate) => {
+    let verdict: Verdict = false;
+    for (const matches of matchers) {
+      const each = matches(candidate);
+      if (each === true) return true;
+      if (each === 'unknown') verdict = 'unknown';
+    }
+    return verdict;
+  };
+}
+
+function negate(matches: Matcher): Matcher {
+  return (candidate) => {
+    const verdict = matches(candidate);
+    return verdict === 'unknown' ? 'unknown' : !verdict;
+  };
+}
+
+/** The fields of one header, decoded and folded when they are first asked for. */
+export class HeaderTexts {
+  readonly #fields = new Map<string, { raw: string; folded: string | null }[]>();
+
+  constructor(header: Buffer) {
+    for (const field of headerFields(header)) {
+      const name = fieldName(header, field);
+      const entry = { raw: unfoldedValue(header, field), folded: null };
+      const same = this.#fields.get(name);
+      if (same === undefined) this.#fields.set(name, [entry]);
+      else same.push(entry);
+    }
+  }
+
+  /** The first value of that name (lower case) as written, or null. */
+  first(name: string): string | null {
+    return this.#fields.get(name)?.[0]?.raw ?? null;
+  }
+
+  /** Whether a field of that name (lower case) has the folded text; the empty text asks for the field alone. */
+  contains(name: string, needle: string): boolean {
+    return this.#fields.get(name)?.some((field) => foldedValue(field).includes(needle)) ?? false;
+  }
+
+  /** Whether any field, name included, has it. */
+  anyContains(needle: string): boolean {
+    for (const [name, fields] of this.#fields) {
+      if (fields.some((field) => `${name}: ${foldedValue(field)}`.includes(needle))) return true;
+    }
+    return false;
+  }
+}
+
+function foldedValue(field: { raw: string; folded: string | null }): string {
+  field.folded ??= foldText(decodeHeader(field.raw));
+  return field.folded;
+}

@@ -1,0 +1,112 @@
+import { LRUCache } from 'lru-cache';
+import { flagList, isAccountKeyword } from '../mail/flags.js';
+import type { Listing } from '../mail/listing.js';
+import type { MimePart } from '../mail/mime-part.js';
+import { ParseError } from '../wire/parse-error.js';
+import type { IndexRange, SequenceSet } from '../wire/sequence-set.js';
+import { eachIndex } from '../wire/sequence-set.js';
+import type { Mailbox } from './backend.js';
+import type { Output } from './output.js';
+import { type PollOptions, Tracker } from './tracker.js';
+
+/** A tree may have 10,000 parts, so only a few are kept. */
+const KEPT_TREES = 4;
+
+/** The flags every mailbox has (RFC 9051 §2.3.2). */
+const SYSTEM_FLAGS = '\\Answered \\Flagged \\Deleted \\Seen \\Draft';
+
+/** The mailbox a session has selected, with what the session knows of it. */
+export class Selected {
+  readonly mailbox: Mailbox;
+  readonly readOnly: boolean;
+  readonly tracker: Tracker;
+  /** UIDs of the last SEARCH RETURN (SAVE), ascending (RFC 5182). */
+  saved: readonly number[] = [];
+  /** Part trees of the mails read last: clients fetch the parts of a mail one by one. */
+  readonly trees = new LRUCache<number, MimePart>({ max: KEPT_TREES });
+  #flagTexts = 0;
+  #keywords: readonly string[] = [];
+
+  private constructor(mailbox: Mailbox, readOnly: boolean, recentFrom: number) {
+    this.mailbox = mailbox;
+    this.readOnly = readOnly;
+    this.tracker = new Tracker(mailbox.listing, recentFrom);
+    this.#learnKeywords();
+  }
+
+  /** Takes over an opened mailbox; a read-write session claims what is \Recent (RFC 3501 §2.3.2). */
+  static async create(mailbox: Mailbox, readOnly: boolean): Promise<Selected> {
+    try {
+      return new Selected(mailbox, readOnly, await mailbox.recentFrom(!readOnly));
+    } catch (error) {
+      mailbox.close();
+      throw error;
+    }
+  }
+
+  get listing(): Listing {
+    return this.mailbox.listing;
+  }
+
+  /** Announces what is new (RFC 9051 §7.5.1); mail that arrived is claimed, so that it is \Recent for no later session. */
+  async poll(out: Output, options: PollOptions): Promise<void> {
+    if (this.#learnKeywords()) this.announceFlags(out);
+    const arrived = await this.tracker.poll(out, options);
+    // A claim that fails only means that somebody else sees \Recent as well, which RFC 3501 §2.3.2 lets happen.
+    if (arrived && !this.readOnly) await this.mailbox.recentFrom(true).catch(() => undefined);
+  }
+
+  /** `* FLAGS (…)` and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1). */
+  announceFlags(out: Output): void {
+    const all = [SYSTEM_FLAGS, ...this.#keywords].join(' ');
+    const settable = [SYSTEM_FLAGS, ...this.#keywords.filter((flag) => !isAccountKeyword(flag)), '\\*'].join(' ');
+    out.text(`* FLAGS (${all})\r\n`);
+    out.text(`* OK [PERMANENTFLAGS (${this.readOnly ? '' : settable})] Flags permitted\r\n`);
+  }
+
+  /**
+   * Positions (sequence numbers less one) of the messages a set names. A sequence number above EXISTS is BAD
+   * (RFC 3501 §9 seq-number), except that clients send `1:*` to an empty mailbox; UIDs that do not exist are ignored.
+   */
+  resolve(set: SequenceSet, uid: boolean): IndexRange[] {
+    const { exists } = this.tracker;
+    if (!uid && set.largest > exists && !(exists === 0 && set.usesStar)) {
+      throw new ParseError(`There are ${exists} messages`);
+    }
+    return this.resolveLoosely(set, uid);
+  }
+
+  /** As `resolve`, for SEARCH, where numbers that name nothing match nothing. */
+  resolveLoosely(set: SequenceSet, uid: boolean): IndexRange[] {
+    const { tracker } = this;
+    if (set.saved) return this.#savedRanges();
+    return uid ? set.indexRangesByUid(tracker.uids, tracker.exists) : set.indexRangesBySequence(tracker.exists);
+  }
+
+  /** The UIDs at these positions. */
+  uids(ranges: readonly IndexRange[]): number[] {
+    return Array.from(eachIndex(ranges), (at) => this.tracker.uids[at]!);
+  }
+
+  #savedRanges(): IndexRange[] {
+    return this.saved
+      .map((uid) => this.tracker.sequence(uid) - 1)
+      .filter((at) => at >= 0)
+      .map((at) => [at, at]);
+  }
+
+  /** True when the mailbox has keywords that the session was not told of. */
+  #learnKeywords(): boolean {
+    const { flagTexts } = this.listing;
+    if (flagTexts.length === this.#flagTexts) return false;
+    this.#flagTexts = flagTexts.length;
+    const keywords = new Set(flagTexts.flatMap((text) => flagList(text)).filter((flag) => !flag.startsWith('\\')));
+    if (keywords.size === this.#keywords.length) return false;
+    this.#keywords = [...keywords].sort();
+    return true;
+  }
+
+  close(): void {
+    this.mailbox.close();
+  }
+}

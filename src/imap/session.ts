@@ -1,0 +1,188 @@
+import type { Log } from '../util/log.js';
+import { ParseError } from '../wire/parse-error.js';
+import type { CommandEvent } from '../wire/command-reader.js';
+import type { Backend, Mailbox, UserSession } from './backend.js';
+import { capabilities } from './capability.js';
+import type { State, TableCommand } from './command.js';
+import { ConnectionEnded } from './connection-ended.js';
+import type { ImapLimits } from './limits.js';
+import type { Output } from './output.js';
+import { bad, type Reply, replyLine, replyToError } from './reply.js';
+import { Selected } from './selected.js';
+
+/** What a session needs of the connection under it. */
+export interface SessionIo {
+  readonly out: Output;
+  /** The client's address. */
+  readonly peer: string;
+  /** Whether STARTTLS is offered and has not happened. */
+  readonly startTlsOffered: boolean;
+  /** Whether a password may be sent now. */
+  readonly loginAllowed: boolean;
+  /** Sends what is gathered and waits for a line of at most `maxBytes`; throws `ParseError` for a longer one. */
+  readLine(maxBytes: number): Promise<Buffer>;
+  startTls(): Promise<void>;
+  /** Counts a session of the user; false when the user has too many already. */
+  admitUser(user: string): boolean;
+  /** Ends the connection after what is gathered has been sent. */
+  end(): Promise<void>;
+  /** Ends the connection at once, in the middle of whatever is being said. */
+  abort(): void;
+}
+
+/** What all sessions of a server share. */
+export interface SessionServices {
+  readonly backend: Backend;
+  readonly limits: ImapLimits;
+  readonly log: Log;
+  /** Answer to ID (RFC 2971). */
+  readonly version: string;
+  /** Now, in milliseconds since the Unix epoch. */
+  readonly now: () => number;
+}
+
+/** One client from greeting to logout: its state, and the execution of one command after the other. */
+export class Session {
+  readonly io: SessionIo;
+  readonly services: SessionServices;
+  readonly #commands: ReadonlyMap<string, TableCommand>;
+  #user: UserSession | null = null;
+  #selected: Selected | null = null;
+  #condstore = false;
+  #badCommands = 0;
+  loginFailures = 0;
+
+  constructor(io: SessionIo, services: SessionServices, commands: ReadonlyMap<string, TableCommand>) {
+    this.io = io;
+    this.services = services;
+    this.#commands = commands;
+  }
+
+  get out(): Output {
+    return this.io.out;
+  }
+
+  get limits(): ImapLimits {
+    return this.services.limits;
+  }
+
+  get state(): State {
+    if (this.#selected !== null) return 'selected';
+    return this.#user === null ? 'unauthenticated' : 'authenticated';
+  }
+
+  /** The logged-in user; only to be asked for in states that have one. */
+  get user(): UserSession {
+    if (this.#user === null) throw new Error('no user is logged in');
+    return this.#user;
+  }
+
+  /** The selected mailbox; only to be asked for in the selected state. */
+  get selected(): Selected {
+    if (this.#selected === null) throw new Error('no mailbox is selected');
+    return this.#selected;
+  }
+
+  /** As `selected`, but null without one. */
+  get selectedOrNull(): Selected | null {
+    return this.#selected;
+  }
+
+  /** Whether the client knows of MODSEQ (RFC 7162 §3.1). */
+  get condstore(): boolean {
+    return this.#condstore;
+  }
+
+  /** Malformed commands so far; a command that is understood after login clears them. */
+  get badCommands(): number {
+    return this.#badCommands;
+  }
+
+  capabilities(): string {
+    return capabilities({
+      loggedIn: this.#user !== null,
+      startTls: this.io.startTlsOffered,
+      loginAllowed: this.io.loginAllowed,
+      messageBytes: this.limits.messageBytes,
+    });
+  }
+
+  login(user: UserSession): void {
+    this.#user = user;
+  }
+
+  /**
+   * The client showed that it knows CONDSTORE (RFC 7162 §3.1): from now on FETCH responses for flag changes carry
+   * MODSEQ. A mailbox that is selected already has its HIGHESTMODSEQ told again.
+   */
+  enableCondstore(): void {
+    if (this.#condstore) return;
+    this.#condstore = true;
+    if (this.#selected !== null) {
+      this.out.text(`* OK [HIGHESTMODSEQ ${this.#selected.listing.highestModSeq}] Highest\r\n`);
+    }
+  }
+
+  async select(mailbox: Mailbox, readOnly: boolean): Promise<Selected> {
+    this.unselect();
+    this.#selected = await Selected.create(mailbox, readOnly);
+    return this.#selected;
+  }
+
+  unselect(): void {
+    this.#selected?.close();
+    this.#selected = null;
+  }
+
+  /** Runs one command and answers it. */
+  async execute(event: CommandEvent): Promise<void> {
+    const { reply, holdsExpunge } = await this.#answer(event);
+    if (reply.status !== 'BAD') await this.poll(!holdsExpunge);
+    await this.reply(event.tag, reply);
+  }
+
+  /** Sends a tagged reply and does what follows from it. */
+  async reply(tag: string | null, reply: Reply): Promise<void> {
+    if (reply.status === 'BAD') this.#badCommands += 1;
+    else if (this.#user !== null) this.#badCommands = 0;
+    this.out.text(replyLine(tag ?? '*', reply));
+    await reply.after?.();
+  }
+
+  /** Announces what happened in the selected mailbox. */
+  async poll(expunge: boolean): Promise<void> {
+    await this.#selected?.poll(this.out, { expunge, modSeq: this.#condstore });
+  }
+
+  async #answer(event: CommandEvent): Promise<{ reply: Reply; holdsExpunge: boolean }> {
+    const command = this.#commands.get(event.name);
+    const shown = event.uid ? `UID ${event.name}` : event.name;
+    if (command === undefined || (event.uid && command.uid !== true)) {
+      return { reply: bad(`Unknown command ${shown}`), holdsExpunge: true };
+    }
+    const holdsExpunge = command.holdsExpunge === true && !event.uid;
+    if (!command.states.includes(this.state)) {
+      return { reply: bad(`${shown} is not allowed when ${this.#stateText()}`), holdsExpunge };
+    }
+    try {
+      const run = command.prepare(event.parser);
+      return { reply: await run(this, event), holdsExpunge };
+    } catch (error) {
+      if (error instanceof ConnectionEnded) throw error;
+      const reply = replyToError(error, this.services.log);
+      return { reply: error instanceof ParseError ? bad(`${shown}: ${reply.text}`) : reply, holdsExpunge };
+    }
+  }
+
+  #stateText(): string {
+    if (this.state === 'unauthenticated') return 'not logged in';
+    return this.state === 'authenticated' ? 'no mailbox is selected' : 'a mailbox is selected or a user is logged in';
+  }
+
+  /** Lets go of everything; the connection is gone. */
+  close(): void {
+    this.unselect();
+    this.#user?.close();
+    this.#user = null;
+  }
+}
