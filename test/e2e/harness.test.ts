@@ -1,6 +1,9 @@
 import t from 'tap';
 import { startDovecot } from '../harness/dovecot.js';
+import { ImapClient } from '../harness/imap-client.js';
 import { literalOf } from '../harness/imap-helpers.js';
+import { Mbsync } from '../harness/mbsync.js';
+import { runPython } from '../harness/python.js';
 
 const MAIL = 'From: a@example.org\nSubject: first\nMessage-ID: <one@example.org>\n\nhello {3}\n';
 
@@ -47,8 +50,37 @@ t.test('TLS in both forms, a prefix, a separator and hidden extensions', async (
     t.match((await client.ok('LIST "" "*"')).untagged.join('\n'), /"\." "?INBOX\.Trash/);
     t.equal((await client.command('SELECT nowhere')).status, 'NO');
     client.close();
-    const stranger = await import('../harness/imap-client.js').then((m) => m.ImapClient.connect(server.endpoint()));
+    const stranger = await ImapClient.connect(server.endpoint());
     t.equal((await stranger.command('LOGIN bob wrong')).status, 'NO');
     stranger.close();
   }
+});
+
+t.test('mbsync and imaplib against a Dovecot with a private authority', async (t) => {
+  const server = await startDovecot({ tls: 'implicit' });
+  t.teardown(() => server.stop());
+  await server.deliver('alice', 'INBOX', MAIL, ['\\Seen']);
+  const mbsync = await Mbsync.create({ port: server.port, ca: server.ca, user: 'alice', password: 'secret' });
+  t.teardown(() => mbsync.stop());
+  await mbsync.run();
+  const mail = await mbsync.find('INBOX', 'hello');
+  t.equal(mail.flags, 'S');
+  await mbsync.setFlags(mail, 'FS');
+  await mbsync.add('Archive', 'Subject: pushed\n\nx\n', 'S');
+  await mbsync.run();
+  t.equal((await mbsync.names()).length, 2);
+  t.match(await server.list('alice', 'INBOX'), [{ flags: ['\\Flagged', '\\Seen'] }]);
+  t.match(await server.list('alice', 'Archive'), [{ subject: 'pushed' }]);
+
+  const answer = await runPython<{ count: string }>(
+    `
+import imaplib, ssl
+c = imaplib.IMAP4_SSL('localhost', p['port'], ssl_context=ssl.create_default_context(cafile=p['ca']))
+c.login('alice', 'secret')
+print(json.dumps({'count': c.select('INBOX')[1][0].decode()}))
+`,
+    { port: server.port, ca: server.ca },
+  );
+  t.same(answer, { count: '1' });
+  await t.rejects(runPython('raise Exception("boom")', {}), /boom/);
 });

@@ -27,8 +27,11 @@ export class ResponseSplitter {
       const end = chunk.indexOf(LF, at);
       if (end < 0) break;
       at = end + 1;
-      this.#literal = this.#literalSize(chunk, start, end);
-      if (this.#literal > 0) continue;
+      const literal = this.#literalSize(chunk, start, end);
+      if (literal !== null) {
+        this.#literal = literal;
+        continue;
+      }
       this.#chunks.push(chunk.subarray(start, at));
       const response = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
       this.#chunks = [];
@@ -38,11 +41,11 @@ export class ResponseSplitter {
     if (start < chunk.length) this.#chunks.push(Buffer.from(chunk.subarray(start)));
   }
 
-  /** The size that the line ending at `end` announces, or 0; a literal of no octets needs no special care. */
-  #literalSize(chunk: Buffer, start: number, end: number): number {
+  /** The size of the literal that the line ending at `end` announces, or null when the response ends there. */
+  #literalSize(chunk: Buffer, start: number, end: number): number | null {
     const tail = chunk.subarray(Math.max(start, end - 16), end);
     const text = tail.length >= 16 ? tail : Buffer.concat([...this.#chunks, chunk.subarray(start, end)]).subarray(-16);
     const match = /\{(\d+)\}\r?$/.exec(text.toString('latin1'));
-    return match === null ? 0 : Number(match[1]);
+    return match === null ? null : Number(match[1]);
   }
 }

@@ -45,7 +45,7 @@ export class Mbsync {
 
   /** One run of all channels; throws unless it exits 0. */
   async run(timeoutMs = 120_000): Promise<CommandResult> {
-    const result = await runCommand('mbsync', ['-V', '-c', this.#config, '-a'], { timeoutMs });
+    const result = await runCommand('mbsync', ['-c', this.#config, '-a'], { timeoutMs });
     if (result.code !== 0) throw new Error(`mbsync exited ${result.code}:\n${result.stdout}${result.stderr}`);
     return result;
   }
@@ -61,6 +61,12 @@ export class Mbsync {
       }
     }
     return mails;
+  }
+
+  /** The names of all local mails, which tell their flags as well. */
+  async names(): Promise<string[]> {
+    const all = await readdir(join(this.dir, 'mail'), { recursive: true });
+    return all.filter((name) => /\/(cur|new)\//.test(name)).sort();
   }
 
   /** The one mail that contains `text`. */
