@@ -1,6 +1,6 @@
 import { accountKeyword, flagText, isAccountKeyword } from '../mail/flags.js';
 import { fieldValue } from '../mail/header.js';
-import { deriveMetadata } from '../mail/metadata.js';
+import { deriveLargeMetadata } from '../mail/metadata.js';
 import type { AccountPolicy } from '../store/account-book.js';
 import { owe } from '../store/actions.js';
 import { insertPendingCopy } from '../store/copies.js';
@@ -37,7 +37,8 @@ export async function appendMessages(
   messages: readonly AppendMessage[],
   options: { account?: string; reason?: string } = {},
 ): Promise<{ uidValidity: number; uids: number[] }> {
-  const prepared = messages.map((each) => prepare(context, each));
+  const prepared: Prepared[] = [];
+  for (const each of messages) prepared.push(await prepare(context, each));
   const reason = options.reason ?? `client: APPEND to ${name} by ${context.user}`;
   const commit = (): Promise<{ uidValidity: number; uids: number[] }> =>
     context.store.write(async (tx) => {
@@ -59,14 +60,14 @@ function pinAll<T>(context: MailContext, bytes: readonly Buffer[], commit: () =>
   return first === undefined ? commit() : context.pinned.put(first, () => pinAll(context, rest, commit));
 }
 
-function prepare(context: MailContext, append: AppendMessage): Prepared {
+async function prepare(context: MailContext, append: AppendMessage): Promise<Prepared> {
   if (append.bytes.length > context.maxMessageBytes) {
     throw new MergeboxError(
       'toobig',
       `message of ${append.bytes.length} octets; at most ${context.maxMessageBytes} are allowed`,
     );
   }
-  const meta = deriveMetadata(append.bytes, context.dedupe);
+  const meta = await deriveLargeMetadata(append.bytes, context.dedupe);
   return {
     message: { ...meta.message, pinned: meta.sha256 },
     from: fromAddress(fieldValue(meta.message.header, 'From')),

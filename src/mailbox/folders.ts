@@ -13,7 +13,7 @@ import {
 import { groupsOf } from '../store/groups.js';
 import { mailboxNamed, mergedMailbox, setSubscribed, subscriptions } from '../store/mailboxes.js';
 import type { FolderRow, MailboxRow } from '../store/rows.js';
-import type { ReadTx, WriteTx } from '../store/store.js';
+import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { MailContext } from './context.js';

@@ -1,6 +1,8 @@
 import type { StoredBody } from '../cache/stored-body.js';
+import { bodyStructureWire } from '../mail/body-structure.js';
 import { addFlags, flagList, flagText, hasFlag, isAccountKeyword, removeFlags } from '../mail/flags.js';
 import type { Listing } from '../mail/listing.js';
+import { parseMime } from '../mail/mime.js';
 import { type Group, groupFlags, groupModSeq, groupsOf, setGroupFlags } from '../store/groups.js';
 import { mailboxById, mailboxNamed } from '../store/mailboxes.js';
 import { metadataOf } from '../store/messages.js';
@@ -56,10 +58,7 @@ export class SelectedMailbox {
     return row.recent_uid;
   }
 
-  async *metadata(
-    uids: readonly number[],
-    wants: Wants,
-  ): AsyncGenerator<{ uid: number; envelope?: Buffer; structure?: Buffer; header?: Buffer }[]> {
+  async *metadata(uids: readonly number[], wants: Wants): AsyncGenerator<Metadata[]> {
     for (const page of chunks(uids, PAGE)) {
       const known = page.flatMap((uid) => {
         const index = this.listing.indexOf(uid);
@@ -72,12 +71,14 @@ export class SelectedMailbox {
           wants,
         ),
       );
-      yield known.flatMap(({ uid, message }) => {
+      const answered: Metadata[] = [];
+      for (const { uid, message } of known) {
         const row = rows.get(message);
-        if (!row) return [];
+        if (!row) continue;
         const { id: _, ...parts } = row;
-        return { uid, ...parts };
-      });
+        answered.push({ uid, ...parts, ...(row.structure?.length === 0 ? await this.#structure(message) : {}) });
+      }
+      yield answered;
     }
   }
 
@@ -165,9 +166,22 @@ export class SelectedMailbox {
     }
   }
 
+  /** The structure of a message whose server gave none. */
+  async #structure(messageId: number): Promise<{ structure: Buffer }> {
+    const bytes = await this.#context.bodies.bytes(messageId);
+    return { structure: bodyStructureWire(bytes, parseMime(bytes)) };
+  }
+
   #reason(command: string): string {
     return `client: ${command} in ${this.name} by ${this.#context.user}`;
   }
+}
+
+interface Metadata {
+  readonly uid: number;
+  readonly envelope?: Buffer;
+  readonly structure?: Buffer;
+  readonly header?: Buffer;
 }
 
 interface CopyResult {

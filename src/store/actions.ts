@@ -93,12 +93,14 @@ export async function oweFlags(
   );
 }
 
-/** Pending actions of an account in order, at most `limit`. */
+/** Pending actions of an account in order, at most `limit`; those that wait for another action are left out. */
 export async function pendingActions(tx: ReadTx, accountId: number, limit: number): Promise<ActionRow[]> {
-  return tx.all<ActionRow>("SELECT * FROM action WHERE account_id = ? AND state = 'pending' ORDER BY id LIMIT ?", [
-    accountId,
-    limit,
-  ]);
+  return tx.all<ActionRow>(
+    `SELECT * FROM action WHERE account_id = ? AND state = 'pending'
+     AND (after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS earlier WHERE earlier.id = action.after_id))
+     ORDER BY id LIMIT ?`,
+    [accountId, limit],
+  );
 }
 
 /** How many actions wait, and how many were refused for good, by account row id. */
@@ -114,9 +116,15 @@ export async function actionCounts(tx: ReadTx): Promise<Map<number, { pending: n
   return counts;
 }
 
-/** Removes actions that were executed and acknowledged. */
+/** Removes actions that were executed and acknowledged; accounts with actions that waited for them hear of it. */
 export async function removeActions(tx: WriteTx, ids: readonly number[]): Promise<void> {
-  await tx.run('DELETE FROM action WHERE id IN (SELECT value FROM json_each(?))', [jsonIds(ids)]);
+  const json = jsonIds(ids);
+  await tx.run('DELETE FROM action WHERE id IN (SELECT value FROM json_each(?))', [json]);
+  const next = await tx.all<{ account_id: number }>(
+    'SELECT DISTINCT account_id FROM action WHERE after_id IN (SELECT value FROM json_each(?))',
+    [json],
+  );
+  for (const row of next) tx.owe(row.account_id);
 }
 
 /** Counts a try before it is made, so that a crash in the middle is known as one. */

@@ -34,12 +34,13 @@ export async function insertCopies(tx: WriteTx, copies: readonly NewCopy[]): Pro
       each.flags,
       each.base,
       tx.modSeq,
+      tx.modSeq,
       each.size,
       each.internalDate,
     ]);
     const rows = await tx.all<{ id: number }>(
-      `INSERT INTO copy (folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, mod_seq, size, internal_date)
-       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
+      `INSERT INTO copy (folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, mod_seq, arrived, size, internal_date)
+       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
       params,
     );
     ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));
@@ -67,13 +68,35 @@ export async function copiesByIds(tx: ReadTx, ids: Iterable<number>): Promise<Ma
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-/** What a pull compares with: every copy of a folder that has a UID, doomed ones as well. */
-export async function knownUids(tx: ReadTx, folderId: number): Promise<Map<number, CopyState>> {
+/** The UIDs of a folder's copies, doomed ones as well, ascending: what a full listing is compared with. */
+export async function knownUids(tx: ReadTx, folderId: number): Promise<number[]> {
   const row = await tx.get<{ rows: string }>(
-    'SELECT json_group_array(json_array(uid, state)) AS rows FROM copy WHERE folder_id = ? AND uid IS NOT NULL',
+    'SELECT json_group_array(uid) AS rows FROM (SELECT uid FROM copy WHERE folder_id = ? AND uid IS NOT NULL ORDER BY uid)',
     [folderId],
   );
-  return new Map(JSON.parse(row!.rows) as [number, CopyState][]);
+  return JSON.parse(row!.rows) as number[];
+}
+
+/** Those of a folder's known UIDs that lie in one of the ranges. */
+export async function uidsInRanges(
+  tx: ReadTx,
+  folderId: number,
+  ranges: readonly (readonly [number, number])[],
+): Promise<number[]> {
+  const rows = await tx.all<{ uid: number }>(
+    `SELECT copy.uid FROM json_each(?) AS range JOIN copy
+     ON copy.folder_id = ? AND copy.uid BETWEEN json_extract(range.value, '$[0]') AND json_extract(range.value, '$[1]')`,
+    [JSON.stringify(ranges), folderId],
+  );
+  return rows.map((row) => row.uid);
+}
+
+/** How many copies of a folder have a UID. */
+export async function countUids(tx: ReadTx, folderId: number): Promise<number> {
+  const row = await tx.get<{ n: number }>('SELECT COUNT(*) AS n FROM copy WHERE folder_id = ? AND uid IS NOT NULL', [
+    folderId,
+  ]);
+  return row!.n;
 }
 
 export async function copiesByUids(tx: ReadTx, folderId: number, uids: Iterable<number>): Promise<CopyRow[]> {

@@ -30,29 +30,63 @@ export interface ListedFolder {
   readonly selectable: boolean;
 }
 
-/** Brings the folders of an account in line with what its server listed; new ones get a mirror. */
+/**
+ * Brings the folders of an account in line with what its server listed; new ones get a mirror. Returns the paths that
+ * were not listed: they are forgotten only when `confirmedGone` names them, since one bad listing proves nothing.
+ */
 export async function syncFolderList(
   tx: WriteTx,
   book: AccountBook,
   account: AccountPolicy,
   listed: readonly ListedFolder[],
-): Promise<void> {
+  confirmedGone: ReadonlySet<string>,
+): Promise<string[]> {
   const known = new Map((await foldersOf(tx, account.id)).map((folder) => [folder.path, folder]));
-  for (const folder of listed) {
+  const deleting = await tx.all<{ detail: string }>(
+    "SELECT detail FROM action WHERE account_id = ? AND kind = 'delete-folder'",
+    [account.id],
+  );
+  const hidden = new Set(deleting.map((row) => row.detail));
+  for (const folder of listed.filter((each) => !hidden.has(each.path))) {
     const row = known.get(folder.path);
     if (!row) await insertFolder(tx, account, folder, 'live');
     else await updateFolder(tx, row, folder);
     known.delete(folder.path);
   }
-  // A folder whose creation is owed is not listed yet; one whose deletion is owed goes with its action.
-  const gone = [...known.values()].filter((folder) => folder.state === 'live');
-  const renaming = await tx.all<{ folder_id: number }>("SELECT folder_id FROM action WHERE kind = 'rename-folder'");
-  const waiting = new Set(renaming.map((row) => row.folder_id));
-  await removeFolders(
+  const owed = await tx.all<{ folder_id: number }>(
+    "SELECT folder_id FROM action WHERE account_id = ? AND kind = 'rename-folder'",
+    [account.id],
+  );
+  const renaming = new Set(owed.map((row) => row.folder_id));
+  // A folder whose creation is owed is not listed yet.
+  const missing = [...known.values()].filter((folder) => folder.state === 'live' && !renaming.has(folder.id));
+  await forgetFolders(
     tx,
     book,
-    gone.filter((folder) => !waiting.has(folder.id)),
+    account,
+    missing.filter((folder) => confirmedGone.has(folder.path)),
   );
+  return missing.map((folder) => folder.path);
+}
+
+/** Folders that are gone upstream go; one that mail is on its way into is made again, so that nothing is lost. */
+async function forgetFolders(
+  tx: WriteTx,
+  book: AccountBook,
+  account: AccountPolicy,
+  gone: readonly FolderRow[],
+): Promise<void> {
+  for (const folder of gone) {
+    if (await tx.get("SELECT 1 FROM copy WHERE folder_id = ? AND state = 'pending' LIMIT 1", [folder.id])) {
+      await tx.run("UPDATE folder SET state = 'creating' WHERE id = ?", [folder.id]);
+      const detail = folder.role === null ? {} : { detail: folder.role };
+      await owe(
+        tx,
+        [{ accountId: account.id, kind: 'create-folder', folderId: folder.id, ...detail }],
+        'reconciliation: mail is on its way into a folder that is gone',
+      );
+    } else await removeFolders(tx, book, [folder]);
+  }
 }
 
 /** A new folder with its mirror. Mirrors of roles are left unsubscribed: the merged mailbox shows their mail. */
@@ -147,17 +181,21 @@ export interface PullEnd {
 /** Records where a complete pull ended. */
 export async function saveCursor(tx: WriteTx, folderId: number, end: PullEnd): Promise<void> {
   await tx.run(
-    'UPDATE folder SET uid_validity = ?, uid_next = ?, mod_seq = ?, exists_count = ?, held = NULL WHERE id = ?',
+    'UPDATE folder SET uid_validity = ?, uid_next = ?, mod_seq = ?, exists_count = ?, pulled = ?, held = NULL WHERE id = ?',
     [end.uidValidity, end.uidNext, end.modSeq, end.exists, folderId],
   );
 }
 
-/** Binds a folder to a UIDVALIDITY before its first mail is recorded. */
+/**
+ * Binds a folder to a UIDVALIDITY. The UIDs of another one say nothing any more: its copies keep everything else and
+ * wait to be recognised by their content (RFC 9051 §2.3.1.1).
+ */
 export async function setUidValidity(tx: WriteTx, folderId: number, uidValidity: number): Promise<void> {
   await tx.run(
     'UPDATE folder SET uid_validity = ?, uid_next = NULL, mod_seq = NULL, exists_count = NULL WHERE id = ?',
     [uidValidity, folderId],
   );
+  await tx.run('UPDATE copy SET uid = NULL WHERE folder_id = ?', [folderId]);
 }
 
 export async function setHeld(tx: WriteTx, folderId: number, held: string | null): Promise<void> {

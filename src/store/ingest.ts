@@ -59,21 +59,24 @@ export async function recordArrivals(
   );
 }
 
-/** Gives tried pending copies the UID they are found under; returns the arrivals that are none. */
+/**
+ * Gives copies that wait for a UID the one they are found under: those whose upload, COPY or MOVE was tried, and those
+ * that lost theirs in a UIDVALIDITY reset. Returns the arrivals that are none of them.
+ */
 async function adoptPending(
   tx: WriteTx,
   book: AccountBook,
   folder: FolderRow,
   arrivals: readonly Arrival[],
 ): Promise<Arrival[]> {
-  const pending = await tx.all<CopyRow & { match_key: string }>(
+  const waiting = await tx.all<CopyRow & { match_key: string }>(
     `SELECT copy.*, message.match_key FROM copy JOIN message ON message.id = copy.message_id
-     WHERE copy.folder_id = ? AND copy.uid IS NULL AND EXISTS (
-       SELECT 1 FROM action WHERE action.target_id = copy.id AND action.attempts > 0) ORDER BY copy.id`,
+     WHERE copy.folder_id = ? AND copy.uid IS NULL AND NOT EXISTS (
+       SELECT 1 FROM action WHERE action.target_id = copy.id AND action.attempts = 0) ORDER BY copy.id`,
     [folder.id],
   );
-  if (pending.length === 0) return [...arrivals];
-  const byKey = groupBy(pending, (copy) => copy.match_key);
+  if (waiting.length === 0) return [...arrivals];
+  const byKey = groupBy(waiting, (copy) => copy.match_key);
   const fresh: Arrival[] = [];
   for (const arrival of [...arrivals].sort((a, b) => a.uid - b.uid)) {
     const copy = byKey.get(arrival.message.matchKey)?.shift();
@@ -81,7 +84,9 @@ async function adoptPending(
       fresh.push(arrival);
       continue;
     }
-    await bindCopy(tx, book, copy.id, arrival.uid, arrival.flags);
+    // What a re-anchored copy agreed on before the reset is still its base; a delivered one arrives with its flags.
+    await bindCopy(tx, book, copy.id, arrival.uid, copy.state === 'pending' ? arrival.flags : copy.base);
+    if (copy.state !== 'pending') await recordFlags(tx, book, folder, new Map([[arrival.uid, arrival.flags]]));
   }
   return fresh;
 }

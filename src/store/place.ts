@@ -21,14 +21,15 @@ interface Unplaced {
 /** How many copies one unit places: bounds the time that other writes wait. */
 export const PLACE_BATCH = 1_000;
 
-/** Copies that no client has seen yet, by date and then by UID, at most `PLACE_BATCH`; of one folder or of all. */
+/** Copies that no client has seen yet, by date and then by UID; of one folder or of all. */
 export async function unplacedCopies(tx: ReadTx, folderId: number | null): Promise<number[]> {
   const where = folderId === null ? '' : 'AND folder_id = ?';
-  const rows = await tx.all<{ id: number }>(
-    `SELECT id FROM copy WHERE mirror_uid IS NULL AND state = 'live' ${where} ORDER BY internal_date, folder_id, uid LIMIT ${PLACE_BATCH}`,
+  const row = await tx.get<{ ids: string }>(
+    `SELECT json_group_array(id) AS ids FROM (SELECT id FROM copy WHERE mirror_uid IS NULL AND state = 'live' ${where}
+     ORDER BY internal_date, folder_id, uid)`,
     folderId === null ? [] : [folderId],
   );
-  return rows.map((row) => row.id);
+  return JSON.parse(row!.ids) as number[];
 }
 
 /**

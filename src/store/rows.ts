@@ -15,6 +15,7 @@ export interface FolderRow {
   readonly uid_next: number | null;
   readonly mod_seq: string | null;
   readonly exists_count: number | null;
+  readonly pulled: number;
   readonly flags_offered: FlagText | null;
   readonly held: string | null;
 }
@@ -56,6 +57,7 @@ export interface CopyRow {
   readonly flags: FlagText;
   readonly base: FlagText;
   readonly mod_seq: number;
+  readonly arrived: number;
   readonly size: number;
   readonly internal_date: number;
 }

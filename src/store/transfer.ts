@@ -239,19 +239,21 @@ export async function discardCopies(
       await oweExpunges(tx, book, [copy], folders, reason);
       continue;
     }
-    await trashCopy(tx, book, copy, account, reason);
+    await moveCopyToRole(tx, book, copy, account, 'trash', reason);
   }
 }
 
-async function trashCopy(
+/** Moves one copy to its account's folder of a role; there it joins the entry of the same mail if one waits for it. */
+export async function moveCopyToRole(
   tx: WriteTx,
   book: AccountBook,
   copy: CopyRow,
   account: AccountPolicy,
+  role: Role,
   reason: string,
 ): Promise<void> {
-  const folder = await roleFolder(tx, account, 'trash', reason);
-  const entryId = await joinEntry(tx, 'trash', copy, account);
+  const folder = await roleFolder(tx, account, role, reason);
+  const entryId = await joinEntry(tx, role, copy, account);
   await doomCopies(tx, [copy]);
   const made = await insertPendingCopy(tx, folder, {
     messageId: copy.message_id,

@@ -1,6 +1,7 @@
 /**
  * The words are those of ARCHITECTURE.md. One database belongs to one user, so no row names a user and no query can
- * reach another's. Ids are never reused (AUTOINCREMENT): caches and actions name rows by them. Flags are canonical texts (mail/flags.ts), dates are seconds since the Unix epoch.
+ * reach another's. Ids are never reused (AUTOINCREMENT): caches and actions name rows by them.
+ * Flags are canonical texts (mail/flags.ts), dates are seconds since the Unix epoch.
  */
 export const initial = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -26,6 +27,8 @@ CREATE TABLE folder (
   uid_next INTEGER,
   mod_seq TEXT,
   exists_count INTEGER,
+  -- the user's MODSEQ at the end of that pull
+  pulled INTEGER NOT NULL DEFAULT 0,
   -- flags the server stores, as a canonical text that may hold \\*; NULL: not told, taken as all
   flags_offered TEXT,
   -- why deletions seen here wait for a confirmation; NULL: they do not
@@ -86,7 +89,7 @@ CREATE INDEX entry_message ON entry (message_id);
 CREATE TABLE copy (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   folder_id INTEGER NOT NULL REFERENCES folder (id),
-  -- NULL until the server told
+  -- NULL while pending, and for a live or doomed copy that is looked for again after a UIDVALIDITY reset
   uid INTEGER,
   message_id INTEGER NOT NULL REFERENCES message (id),
   entry_id INTEGER REFERENCES entry (id),
@@ -99,6 +102,8 @@ CREATE TABLE copy (
   -- the flags last agreed on with the server
   base TEXT NOT NULL,
   mod_seq INTEGER NOT NULL,
+  -- the MODSEQ under which the copy was recorded first
+  arrived INTEGER NOT NULL,
   size INTEGER NOT NULL,
   internal_date INTEGER NOT NULL
 );

@@ -1,0 +1,25 @@
+import type { AccountConfig } from '../config/config.js';
+import type { AccountBook, AccountPolicy } from '../store/account-book.js';
+import type { Store } from '../store/store.js';
+import type { Upstream } from '../upstream/port.js';
+import type { Log } from '../util/log.js';
+import type { KeyedMutex } from '../util/mutex.js';
+
+/** What the parts of one account's engine share. */
+export interface SyncContext {
+  readonly account: AccountPolicy;
+  readonly config: AccountConfig;
+  readonly book: AccountBook;
+  readonly store: Store;
+  readonly upstream: Upstream;
+  readonly log: Log;
+  readonly dedupe: 'content' | 'messageId' | 'off';
+  /**
+   * One holder per folder (row id): what a pull saw and what an action did to the same folder must not overlap, or an
+   * old observation would be taken for a change.
+   */
+  readonly folderLock: KeyedMutex<number>;
+  /** The bytes of a message, wherever they are. */
+  readonly loadBytes: (messageId: number) => Promise<Buffer>;
+  readonly guard: { readonly share: number; readonly count: number };
+}

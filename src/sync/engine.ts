@@ -1,0 +1,313 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { actionCounts } from '../store/actions.js';
+import { foldersOf, saveNamespacePrefix, syncFolderList } from '../store/folders.js';
+import type { FolderRow } from '../store/rows.js';
+import { explainVanished, hasVanished } from '../store/vanish.js';
+import type { FolderState } from '../upstream/port.js';
+import { backoffDelay } from '../util/backoff.js';
+import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
+import type { SyncContext } from './context.js';
+import { drainOnce, nextRetry } from './drain.js';
+import { pullFolder, type PullResult } from './pull.js';
+import { Signal } from './signal.js';
+
+export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
+
+/** A wrong password is tried again this rarely, so that no server locks the account. */
+const AUTHENTICATION_RETRY_MS = 300_000;
+const MAX_RETRY_MS = 300_000;
+
+/**
+ * Keeps one account and the store in agreement: one loop pulls (when told by IDLE, on schedule, on demand), one drains
+ * the action list (as soon as something is owed). Either fails and retries on its own with backoff; neither holds a
+ * transaction while it awaits the server.
+ */
+export class AccountEngine {
+  readonly #context: SyncContext;
+  readonly #stop = new AbortController();
+  readonly #pullSignal = new Signal();
+  readonly #drainSignal = new Signal();
+  readonly #loops: Promise<void>[] = [];
+  /** Settles when the first look at the folders that are merged is over, well or not. */
+  readonly firstLook: Promise<void>;
+  #firstLookDone: () => void = () => undefined;
+  #mayPlace: () => boolean;
+  #state: EngineState = 'starting';
+  #lastSync: number | null = null;
+  #lastError: string | null = null;
+  #failures = 0;
+  #released = false;
+  #fresh = false;
+  #unwatch: (() => void) | null = null;
+  #watching = false;
+  #inboxEvent = false;
+  #missing: ReadonlySet<string> = new Set();
+  #rounds: { promise: Promise<RoundResult>; resolve: (r: RoundResult) => void; reject: (e: unknown) => void } | null =
+    null;
+
+  /** `mayPlace` tells whether arrivals may be shown yet (after the first sync of all accounts). */
+  constructor(context: SyncContext, mayPlace: () => boolean) {
+    this.#context = context;
+    this.#mayPlace = mayPlace;
+    this.firstLook = new Promise((resolve) => {
+      this.#firstLookDone = resolve;
+    });
+  }
+
+  get accountId(): number {
+    return this.#context.account.id;
+  }
+
+  get name(): string {
+    return this.#context.account.name;
+  }
+
+  status(): { state: EngineState; lastSync: string | null; lastError: string | null } {
+    return {
+      state: this.#state,
+      lastSync: this.#lastSync === null ? null : new Date(this.#lastSync).toISOString(),
+      lastError: this.#lastError,
+    };
+  }
+
+  start(): void {
+    this.#loops.push(this.#pullLoop(), this.#drainLoop());
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new MergeboxError('aborted', 'the account is being stopped'));
+    this.#unwatch?.();
+    await this.#context.upstream.disconnect();
+    await Promise.all(this.#loops);
+    this.#rounds?.reject(new MergeboxError('aborted', 'the account is being stopped'));
+  }
+
+  /** Actions were added for this account. */
+  owed(): void {
+    this.#drainSignal.raise();
+  }
+
+  /** Believes what its folders show now, whatever the mass-deletion guard says, once. */
+  async release(): Promise<void> {
+    this.#released = true;
+    await this.round();
+    this.#released = false;
+  }
+
+  /** A look at all folders that starts after the call; rejects when it fails. */
+  round(): Promise<RoundResult> {
+    if (!this.#rounds) {
+      let resolve: (r: RoundResult) => void = () => undefined;
+      let reject: (e: unknown) => void = () => undefined;
+      const promise = new Promise<RoundResult>((yes, no) => {
+        resolve = yes;
+        reject = no;
+      });
+      promise.catch(() => undefined);
+      this.#rounds = { promise, resolve, reject };
+    }
+    this.#pullSignal.raise();
+    return this.#rounds.promise;
+  }
+
+  /** Syncs until nothing is owed and a further look changes nothing. */
+  async settle(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      const { changed, held } = await abortable(this.round(), signal);
+      if (held) throw new MergeboxError('refused', `${held}; see "mergebox release"`);
+      const counts = (await this.#context.store.read(actionCounts)).get(this.accountId);
+      if (counts && counts.parked > 0)
+        throw new MergeboxError('refused', `${counts.parked} actions were refused by the server`);
+      if (!changed && (counts?.pending ?? 0) === 0) return;
+      if ((counts?.pending ?? 0) > 0) {
+        this.#drainSignal.raise();
+        await abortable(delay(20), signal);
+      }
+    }
+  }
+
+  async #pullLoop(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const asked = this.#rounds;
+      const quick = this.#inboxEvent && asked === null;
+      this.#rounds = null;
+      this.#inboxEvent = false;
+      try {
+        const result = quick ? await this.#inboxRound() : await this.#fullRound();
+        asked?.resolve(result);
+        this.#succeeded(result);
+        await this.#watch();
+        if (!this.#inboxEvent) await this.#pullSignal.wait(this.#context.config.pollSeconds * 1000, signal);
+      } catch (error) {
+        asked?.reject(error);
+        this.#firstLookDone();
+        if (signal.aborted) return;
+        await this.#pullSignal.wait(this.#failed(error), signal);
+      }
+    }
+  }
+
+  async #drainLoop(): Promise<void> {
+    const { signal } = this.#stop;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        while (!signal.aborted && (await drainOnce(this.#context, (id) => this.#pullNow(id))) > 0) failures = 0;
+        const retry = await nextRetry(this.#context);
+        const wait = retry === null ? 60_000 : Math.max(100, retry * 1000 - Date.now());
+        await this.#drainSignal.wait(Math.min(wait, 60_000), signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        failures += 1;
+        this.#context.log.warn({ err: errorText(error) }, 'changes could not be sent upstream');
+        await delay(retryDelay(error, failures), undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  /** The folder that IDLE watches, alone; a full round when something vanished there and must be explained. */
+  async #inboxRound(): Promise<RoundResult> {
+    const inbox = (await this.#folders()).find((folder) => folder.role === 'inbox');
+    if (!inbox) return this.#fullRound();
+    const result = await this.#pull(inbox);
+    if (await this.#context.store.read((tx) => hasVanished(tx, this.accountId))) return this.#fullRound();
+    return result;
+  }
+
+  async #fullRound(): Promise<RoundResult> {
+    if (this.#state === 'starting' || this.#state === 'offline') this.#state = 'syncing';
+    const { store, upstream, account, book } = this.#context;
+    const features = await upstream.connect();
+    const listed = await upstream.listFolders();
+    if (!listed.some((folder) => folder.role === 'inbox')) {
+      throw new MergeboxError('protocol', 'list folders: the server shows no INBOX');
+    }
+    const missing = await store.write(async (tx) => {
+      await saveNamespacePrefix(tx, account.id, features.prefix);
+      return syncFolderList(tx, book, account, listed, this.#missing);
+    });
+    this.#missing = new Set(missing);
+    const result = await this.#pullChanged();
+    await store.write((tx) => explainVanished(tx, book, account.id));
+    return result;
+  }
+
+  /** Looks at all folders cheaply and pulls those that differ, merged ones first. */
+  async #pullChanged(): Promise<RoundResult> {
+    const folders = await this.#folders();
+    const states = await this.#context.upstream.status(folders.map((folder) => folder.path));
+    let changed = false;
+    let held: string | null = null;
+    const merged = folders.filter((folder) => folder.role !== null);
+    for (const folder of [...merged, ...folders.filter((each) => each.role === null)]) {
+      if (folder === folders.find((each) => each.role === null)) this.#firstLookDone();
+      const state = states.get(folder.path);
+      if (!state || isCurrent(folder, state)) continue;
+      const result = await this.#pull(folder);
+      changed ||= result.changed;
+      held ??= result.held;
+    }
+    this.#firstLookDone();
+    return { changed, held };
+  }
+
+  async #pull(folder: Pick<FolderRow, 'id'>): Promise<PullResult> {
+    const options = { place: this.#mayPlace(), released: this.#released, fresh: this.#fresh };
+    const result = await pullFolder(this.#context, folder.id, options);
+    if (result.held === null || this.#fresh) return result;
+    // The guard's second look: over connections that know nothing of the first.
+    await this.#context.upstream.disconnect();
+    this.#watching = false;
+    await this.#context.upstream.connect();
+    return pullFolder(this.#context, folder.id, { ...options, fresh: true });
+  }
+
+  /** For the executor: a look that recognises what an earlier try delivered. */
+  async #pullNow(folderId: number): Promise<void> {
+    await this.#pull({ id: folderId });
+  }
+
+  async #folders(): Promise<FolderRow[]> {
+    const folders = await this.#context.store.read((tx) => foldersOf(tx, this.accountId));
+    const usable = folders.filter((folder) => folder.selectable === 1 && folder.state === 'live');
+    return usable.sort((a, b) => Number(b.role === 'inbox') - Number(a.role === 'inbox'));
+  }
+
+  async #watch(): Promise<void> {
+    if (this.#watching) return;
+    const inbox = (await this.#folders()).find((folder) => folder.role === 'inbox');
+    if (!inbox) return;
+    this.#watching = true;
+    const onEvent = (): void => {
+      this.#inboxEvent = true;
+      this.#pullSignal.raise();
+    };
+    const onLost = (error: Error): void => {
+      this.#watching = false;
+      this.#context.log.info({ err: errorText(error) }, 'connection lost');
+      this.#pullSignal.raise();
+    };
+    try {
+      this.#unwatch = await this.#context.upstream.watch(inbox.path, onEvent, onLost);
+    } catch (error) {
+      this.#watching = false;
+      throw error;
+    }
+  }
+
+  #succeeded({ held }: RoundResult): void {
+    this.#failures = 0;
+    this.#lastSync = Date.now();
+    if (this.#state !== 'idle' && held === null) this.#context.log.info('in sync');
+    this.#state = held === null ? 'idle' : 'held';
+    this.#lastError = held;
+    this.#drainSignal.raise();
+  }
+
+  /** Milliseconds to wait. */
+  #failed(error: unknown): number {
+    this.#failures += 1;
+    this.#lastError = errorText(error);
+    this.#state = isMergeboxError(error, 'authentication') ? 'failed: authentication' : 'offline';
+    this.#context.log.warn({ err: this.#lastError, state: this.#state }, 'sync failed');
+    return retryDelay(error, this.#failures);
+  }
+}
+
+export interface RoundResult {
+  readonly changed: boolean;
+  readonly held: string | null;
+}
+
+function retryDelay(error: unknown, failures: number): number {
+  if (isMergeboxError(error, 'authentication')) return AUTHENTICATION_RETRY_MS;
+  return backoffDelay(failures, { baseMs: 1_000, maxMs: MAX_RETRY_MS });
+}
+
+/** Whether STATUS shows what the last pull ended with; without a MODSEQ flags may have changed unseen. */
+function isCurrent(folder: FolderRow, state: FolderState): boolean {
+  return (
+    folder.held === null &&
+    folder.uid_validity === state.uidValidity &&
+    folder.uid_next === state.uidNext &&
+    folder.exists_count === state.exists &&
+    folder.mod_seq !== null &&
+    folder.mod_seq === state.highestModSeq
+  );
+}
+
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

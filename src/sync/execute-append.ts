@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+import { flagList, flagText } from '../mail/flags.js';
+import { canHold } from '../mail/reconcile.js';
+import { recordAttempt, removeActions } from '../store/actions.js';
+import { copiesByIds } from '../store/copies.js';
+import { bindCopy } from '../store/ingest.js';
+import type { CopyRow, FolderRow } from '../store/rows.js';
+import { MergeboxError } from '../util/errors.js';
+import type { LoadedAction } from './batch.js';
+import type { SyncContext } from './context.js';
+import type { PullNow } from './execute-transfer.js';
+
+/**
+ * Uploads one message. A try that may have succeeded before is looked for first. What the server stored is read back
+ * and compared before our own bytes are given up or a source elsewhere is removed.
+ */
+export async function append(context: SyncContext, action: LoadedAction, pull: PullNow): Promise<void> {
+  const { row, target, targetFolder } = action;
+  if (!target || !targetFolder) return context.store.write((tx) => removeActions(tx, [row.id]));
+  if (row.attempts > 0) await pull(targetFolder.id);
+  const before = (await context.store.read((tx) => copiesByIds(tx, [target.id]))).get(target.id);
+  if (!before) return context.store.write((tx) => removeActions(tx, [row.id]));
+  const bytes = await context.loadBytes(target.message_id);
+  if (before.uid === null) {
+    await context.store.write((tx) => recordAttempt(tx, [row.id]));
+    await context.folderLock.run(targetFolder.id, () => upload(context, before, targetFolder, bytes));
+    // A server without UIDPLUS, or a folder never looked at: found by content.
+    if ((await uidOf(context, target.id)) === null) await pull(targetFolder.id);
+  }
+  const uid = await uidOf(context, target.id);
+  if (uid === null) {
+    throw new MergeboxError(
+      'unavailable',
+      `append to "${targetFolder.path}": the server accepted the mail but does not show it`,
+    );
+  }
+  await verify(context, action, uid, bytes);
+}
+
+async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
+  const flags = flagText(flagList(copy.flags).filter((flag) => canHold(folder.flags_offered, flag)));
+  const told = await context.upstream.append(folder.path, { bytes, flags, internalDate: copy.internal_date });
+  if (!told || told.uidValidity !== folder.uid_validity) return;
+  await context.store.write(async (tx) => {
+    // All of the copy's flags count as agreed on: those the server cannot hold are never read as cleared.
+    await bindCopy(tx, context.book, copy.id, told.uid, copy.flags);
+  });
+}
+
+async function uidOf(context: SyncContext, copyId: number): Promise<number | null> {
+  const row = await context.store.read((tx) =>
+    tx.get<{ uid: number | null }>('SELECT uid FROM copy WHERE id = ?', [copyId]),
+  );
+  return row?.uid ?? null;
+}
+
+async function verify(
+  context: SyncContext,
+  { row, target, targetFolder }: LoadedAction,
+  uid: number,
+  bytes: Buffer,
+): Promise<void> {
+  const folder = await context.store.read((tx) =>
+    tx.get<FolderRow>('SELECT * FROM folder WHERE id = ?', [targetFolder!.id]),
+  );
+  const hash = createHash('sha256');
+  const ref = { path: targetFolder!.path, uidValidity: folder?.uid_validity ?? 0 };
+  await context.upstream.fetchBody(ref, uid, { start: () => undefined, chunk: (chunk) => void hash.update(chunk) });
+  const same = hash.digest('hex') === createHash('sha256').update(bytes).digest('hex');
+  await context.store.write(async (tx) => {
+    if (same) await tx.run('UPDATE message SET pinned = NULL WHERE id = ?', [target!.message_id]);
+    else {
+      context.log.warn(
+        { folder: targetFolder!.path, uid },
+        'the server changed the mail it was given: our bytes are kept',
+      );
+      // The source of a move must outlive a target that is not the same.
+      await tx.run("UPDATE action SET state = 'parked', last_error = ? WHERE after_id = ?", [
+        `"${targetFolder!.path}" holds other bytes than were uploaded: the original is kept`,
+        row.id,
+      ]);
+    }
+    await removeActions(tx, [row.id]);
+  });
+}

@@ -1,0 +1,41 @@
+import { recordDestroyed, removeActions } from '../store/actions.js';
+import { dropCopies } from '../store/remove.js';
+import { authorise } from './authorise.js';
+import type { LoadedAction } from './batch.js';
+import type { SyncContext } from './context.js';
+
+/** Removes doomed copies of one folder, exactly these, and writes them into the ledger. */
+export async function expunge(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+  const folder = batch[0]!.folder;
+  const present = batch.filter(({ copy }) => copy && copy.state === 'doomed' && copy.uid !== null);
+  if (folder && folder.uid_validity !== null && present.length > 0) {
+    const ref = { path: folder.path, uidValidity: folder.uid_validity };
+    await context.upstream.expunge(
+      ref,
+      present.map(({ copy }) => copy!.uid!),
+      authorise(present),
+    );
+  }
+  await context.store.write(async (tx) => {
+    await recordDestroyed(
+      tx,
+      present.map(({ row, copy }) => ({
+        account: context.account.name,
+        folder: folder!.path,
+        uidValidity: folder!.uid_validity ?? 0,
+        uid: copy!.uid!,
+        kind: 'expunge',
+        reason: row.reason,
+      })),
+    );
+    await dropCopies(
+      tx,
+      context.book,
+      batch.flatMap(({ copy }) => (copy?.state === 'doomed' ? copy : [])),
+    );
+    await removeActions(
+      tx,
+      batch.map(({ row }) => row.id),
+    );
+  });
+}

@@ -1,0 +1,64 @@
+import { flagDelta, type FlagText, isAccountKeyword } from '../mail/flags.js';
+import { canHold } from '../mail/reconcile.js';
+import { oweFlags, removeActions } from '../store/actions.js';
+import { jsonIds } from '../store/rows.js';
+import type { FlagChange } from '../upstream/port.js';
+import { groupBy } from '../util/group.js';
+import type { LoadedAction } from './batch.js';
+import type { SyncContext } from './context.js';
+import { authorise } from './authorise.js';
+
+interface Push {
+  readonly action: LoadedAction;
+  readonly uid: number;
+  /** What the copy's server is to show; read before the STORE, so a change made meanwhile stays owed. */
+  readonly flags: FlagText;
+  readonly change: FlagChange;
+}
+
+/** Pushes flags of copies in one folder: one UID STORE for all that change alike. */
+export async function pushFlags(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+  const folder = batch[0]!.folder;
+  const pushes = batch.flatMap((action) => plan(action));
+  if (folder && folder.uid_validity !== null) {
+    const ref = { path: folder.path, uidValidity: folder.uid_validity };
+    for (const [, same] of groupBy(pushes, ({ change }) => JSON.stringify(change))) {
+      const { change } = same[0]!;
+      if (change.add.length === 0 && change.remove.length === 0) continue;
+      const destroys = change.add.includes('\\Deleted');
+      await context.upstream.storeFlags(
+        ref,
+        same.map((push) => push.uid),
+        change,
+        ...(destroys ? [authorise(same.map((push) => push.action))] : []),
+      );
+    }
+  }
+  await context.store.write(async (tx) => {
+    for (const [flags, same] of groupBy(pushes, (push) => push.flags)) {
+      await tx.run('UPDATE copy SET base = ? WHERE id IN (SELECT value FROM json_each(?))', [
+        flags,
+        jsonIds(same.map((push) => push.action.copy!.id)),
+      ]);
+    }
+    await removeActions(
+      tx,
+      batch.map(({ row }) => row.id),
+    );
+    await oweFlags(
+      tx,
+      context.book,
+      pushes.map((push) => push.action.copy!.id),
+      batch[0]!.row.reason,
+    );
+  });
+}
+
+function plan(action: LoadedAction): Push[] {
+  const { copy, folder } = action;
+  if (!copy || copy.uid === null || !folder) return [];
+  const delta = flagDelta(copy.base, copy.flags);
+  const holdable = (flag: string): boolean => !isAccountKeyword(flag) && canHold(folder.flags_offered, flag);
+  const change = { add: delta.add.filter(holdable), remove: delta.remove.filter(holdable) };
+  return [{ action, uid: copy.uid, flags: copy.flags, change }];
+}

@@ -1,0 +1,47 @@
+import type { Role } from '../mail/ids.js';
+import { removeActions } from '../store/actions.js';
+import { isMergeboxError } from '../util/errors.js';
+import { authorise } from './authorise.js';
+import type { LoadedAction } from './batch.js';
+import type { SyncContext } from './context.js';
+
+/** CREATE, DELETE or RENAME of a folder upstream. */
+export async function changeFolder(context: SyncContext, action: LoadedAction): Promise<void> {
+  const { row, folder } = action;
+  const done = async (): Promise<void> => context.store.write((tx) => removeActions(tx, [row.id]));
+  switch (row.kind) {
+    case 'create-folder':
+      if (!folder) return done();
+      await createFolder(context, folder.path, row.detail as Role | null);
+      return context.store.write(async (tx) => {
+        await tx.run("UPDATE folder SET state = 'live' WHERE id = ?", [folder.id]);
+        await removeActions(tx, [row.id]);
+      });
+    case 'delete-folder':
+      await context.upstream.deleteFolder(row.detail!, authorise([action])).catch(unlessMissing);
+      return done();
+    case 'rename-folder': {
+      const { from, to } = JSON.parse(row.detail!) as { from: string; to: string };
+      await context.upstream.renameFolder(from, to).catch(unlessMissing);
+      return done();
+    }
+    default:
+      throw new RangeError(`not a folder action: ${row.kind}`);
+  }
+}
+
+/** A folder that is there already (made by another client, or by a try whose answer was lost) is as good as made. */
+async function createFolder(context: SyncContext, path: string, role: Role | null): Promise<void> {
+  try {
+    await context.upstream.createFolder(path, role);
+  } catch (error) {
+    if (!isMergeboxError(error, 'refused', 'alreadyexists')) throw error;
+    const listed = await context.upstream.listFolders();
+    if (!listed.some((folder) => folder.path === path)) throw error;
+  }
+}
+
+/** What is gone already needs no deletion or renaming: an earlier try did it. */
+function unlessMissing(error: unknown): void {
+  if (!isMergeboxError(error, 'nonexistent')) throw error;
+}

@@ -1,0 +1,135 @@
+import { recordAttempt, recordDestroyed, removeActions } from '../store/actions.js';
+import { copiesByIds } from '../store/copies.js';
+import { bindCopy } from '../store/ingest.js';
+import { sweepMessages } from '../store/messages.js';
+import { dropCopies } from '../store/remove.js';
+import { type CopyRow, jsonIds } from '../store/rows.js';
+import type { WriteTx } from '../store/store.js';
+import type { CopyUids } from '../upstream/port.js';
+import { authorise } from './authorise.js';
+import type { LoadedAction } from './batch.js';
+import type { SyncContext } from './context.js';
+
+/** Pulls a folder, so that what an earlier try delivered is recognised. */
+export type PullNow = (folderId: number) => Promise<void>;
+
+/** COPY or MOVE of copies from one folder to another of the same account. */
+export async function transfer(context: SyncContext, batch: readonly LoadedAction[], pull: PullNow): Promise<void> {
+  const { row, folder, targetFolder } = batch[0]!;
+  if (!folder || !targetFolder) return finish(context, batch);
+  if (row.attempts > 0) await pull(targetFolder.id);
+  const delivered = await unbound(context, batch);
+  let uids: CopyUids | null = null;
+  if (delivered.length > 0 && folder.uid_validity !== null) {
+    await context.store.write((tx) =>
+      recordAttempt(
+        tx,
+        delivered.map((action) => action.row.id),
+      ),
+    );
+    uids = await context.folderLock.run(folder.id, () => send(context, delivered));
+  }
+  await settle(context, batch, uids);
+  // A server that does not tell new UIDs, or a folder never looked at: they are found by content.
+  if ((await unbound(context, batch)).length > 0) await pull(targetFolder.id);
+  await finish(context, batch);
+}
+
+/** Those whose target was not found upstream yet. */
+async function unbound(context: SyncContext, batch: readonly LoadedAction[]): Promise<LoadedAction[]> {
+  const targets = await context.store.read((tx) =>
+    copiesByIds(
+      tx,
+      batch.flatMap(({ target }) => target?.id ?? []),
+    ),
+  );
+  return batch.filter(
+    ({ target, copy }) => target && targets.get(target.id)?.uid === null && copy?.uid !== null && copy,
+  );
+}
+
+async function send(context: SyncContext, batch: readonly LoadedAction[]): Promise<CopyUids | null> {
+  const { row, folder, targetFolder } = batch[0]!;
+  const ref = { path: folder!.path, uidValidity: folder!.uid_validity! };
+  const uids = batch.map(({ copy }) => copy!.uid!);
+  return row.kind === 'move'
+    ? context.upstream.move(ref, uids, targetFolder!.path, authorise(batch))
+    : context.upstream.copy(ref, uids, targetFolder!.path);
+}
+
+/** Gives targets the UIDs that the server told. */
+async function settle(context: SyncContext, batch: readonly LoadedAction[], uids: CopyUids | null): Promise<void> {
+  const targetFolder = batch[0]!.targetFolder;
+  await context.store.write(async (tx) => {
+    if (uids && targetFolder && targetFolder.uid_validity === uids.uidValidity) {
+      const known = new Set(
+        (
+          await tx.all<{ uid: number }>(
+            'SELECT uid FROM copy WHERE folder_id = ? AND uid IN (SELECT value FROM json_each(?))',
+            [targetFolder.id, jsonIds(uids.uids.values())],
+          )
+        ).map((row) => row.uid),
+      );
+      for (const { copy, target } of batch) {
+        const uid = copy?.uid == null ? undefined : uids.uids.get(copy.uid);
+        if (uid !== undefined && target && !known.has(uid))
+          await bindCopy(tx, context.book, target.id, uid, copy!.base);
+      }
+    }
+  });
+}
+
+/** Removes what is done: actions whose target is bound, sources that were moved; what was lost is said. */
+async function finish(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+  await context.store.write(async (tx) => {
+    const targets = await copiesByIds(
+      tx,
+      batch.flatMap(({ target }) => target?.id ?? []),
+    );
+    const bound = batch.filter(
+      ({ target }) => !target || !targets.has(target.id) || targets.get(target.id)!.uid !== null,
+    );
+    const missing = batch.filter((action) => !bound.includes(action));
+    // The server took the command, and a complete look at the target shows no such mail: another client removed the
+    // source first. Nothing is left to show.
+    await dropCopies(
+      tx,
+      context.book,
+      missing.flatMap(({ target }) => (target && targets.get(target.id)) ?? []),
+    );
+    if (missing.length > 0) {
+      context.log.warn(
+        { actions: missing.map(({ row }) => row.id) },
+        'mail was removed upstream before it could be transferred',
+      );
+    }
+    if (batch[0]!.row.kind === 'move') await removeSources(tx, context, batch);
+    await removeActions(
+      tx,
+      batch.map(({ row }) => row.id),
+    );
+  });
+}
+
+async function removeSources(tx: WriteTx, context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+  const sources = batch.flatMap(({ copy }): CopyRow[] => (copy ? [copy] : []));
+  await recordDestroyed(
+    tx,
+    batch.flatMap(({ row, copy, folder }) =>
+      copy?.uid == null || !folder
+        ? []
+        : {
+            account: context.account.name,
+            folder: folder.path,
+            uidValidity: folder.uid_validity ?? 0,
+            uid: copy.uid,
+            kind: 'move',
+            reason: row.reason,
+          },
+    ),
+  );
+  await tx.run("DELETE FROM copy WHERE state = 'doomed' AND id IN (SELECT value FROM json_each(?))", [
+    jsonIds(sources.map((copy) => copy.id)),
+  ]);
+  await sweepMessages(tx, new Set(sources.map((copy) => copy.message_id)));
+}

@@ -1,0 +1,196 @@
+import { envelopeWire } from '../mail/envelope.js';
+import { flagText } from '../mail/flags.js';
+import { mergeKey, messageKeys } from '../mail/identity.js';
+import { folderById, saveCursor, setFlagsOffered, setHeld, setUidValidity } from '../store/folders.js';
+import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
+import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
+import type { FolderRow } from '../store/rows.js';
+import { lostCopies, recordLost, recordVanished } from '../store/vanish.js';
+import type { FolderReader, UpstreamMessage } from '../upstream/port.js';
+import { chunks } from '../util/group.js';
+import type { SyncContext } from './context.js';
+import { diffFolder, type FolderDiff } from './diff.js';
+
+export interface PullOptions {
+  /** Whether clients may see arrivals at once, or the first sync of all accounts is still collecting them. */
+  readonly place: boolean;
+  /** A person released this account: removals are believed. */
+  readonly released: boolean;
+  /** The pull runs on connections made after the folder was held. */
+  readonly fresh: boolean;
+}
+
+export interface PullResult {
+  /** Whether the store learned anything new. */
+  readonly changed: boolean;
+  /** Why removals were not believed, when they were not. */
+  readonly held: string | null;
+}
+
+/** How many flag changes one unit applies. */
+const FLAG_BATCH = 2_000;
+
+/** Brings what the store knows of a folder in line with its server. */
+export async function pullFolder(context: SyncContext, folderId: number, options: PullOptions): Promise<PullResult> {
+  return context.folderLock.run(folderId, async () => {
+    const folder = await context.store.read((tx) => folderById(tx, folderId));
+    if (!folder || folder.selectable === 0 || folder.state !== 'live') return { changed: false, held: null };
+    const cursor =
+      folder.uid_validity === null || folder.uid_next === null
+        ? null
+        : { path: folder.path, uidValidity: folder.uid_validity, modSeq: folder.mod_seq };
+    return context.upstream.read(folder.path, cursor, (reader) => pull(context, folder, reader, options));
+  });
+}
+
+async function pull(
+  context: SyncContext,
+  row: FolderRow,
+  reader: FolderReader,
+  options: PullOptions,
+): Promise<PullResult> {
+  const { store } = context;
+  const folder = await bindUidValidity(context, row, reader);
+  if (isUnchanged(folder, reader)) return { changed: false, held: null };
+  const diff = await diffFolder(store, folder, reader);
+  await applyFlags(context, folder, diff);
+  await fetchArrivals(context, folder, reader, diff.arrivals);
+  const lost = await store.read((tx) => lostCopies(tx, folder.id));
+  const held = holdReason(context, folder, reader, { ...diff, gone: diff.vanished.length + lost.length }, options);
+  if (held === null) {
+    await store.write(async (tx) => {
+      if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
+      if (lost.length > 0) await recordLost(tx, lost);
+      const { uidValidity, uidNext, highestModSeq, exists } = reader.state;
+      await saveCursor(tx, folder.id, { uidValidity, uidNext, modSeq: highestModSeq, exists });
+    });
+  } else if (folder.held !== held) {
+    context.log.warn({ folder: folder.path, reason: held }, 'deletions held');
+    await store.write((tx) => setHeld(tx, folder.id, held));
+  }
+  if (options.place) await placeFolder(context, folder.id);
+  return { changed: diff.flags.size + diff.arrivals.length + diff.vanished.length + lost.length > 0, held };
+}
+
+/** A folder's first UIDVALIDITY, or a new one: then every copy is looked for again by content. */
+async function bindUidValidity(context: SyncContext, folder: FolderRow, reader: FolderReader): Promise<FolderRow> {
+  const { uidValidity } = reader.state;
+  const offered = reader.flagsOffered === null ? folder.flags_offered : flagText(reader.flagsOffered);
+  if (offered !== folder.flags_offered) {
+    await context.store.write((tx) => setFlagsOffered(tx, folder.id, offered));
+  }
+  if (folder.uid_validity === uidValidity) return { ...folder, flags_offered: offered };
+  if (folder.uid_validity !== null) {
+    context.log.warn(
+      { folder: folder.path, from: folder.uid_validity, to: uidValidity },
+      'UIDVALIDITY changed: looking for all mail again',
+    );
+  }
+  await context.store.write((tx) => setUidValidity(tx, folder.id, uidValidity));
+  return {
+    ...folder,
+    flags_offered: offered,
+    uid_validity: uidValidity,
+    uid_next: null,
+    mod_seq: null,
+    exists_count: null,
+  };
+}
+
+function isUnchanged(folder: FolderRow, { state, resync }: FolderReader): boolean {
+  return (
+    folder.held === null &&
+    folder.uid_next === state.uidNext &&
+    folder.exists_count === state.exists &&
+    folder.mod_seq !== null &&
+    folder.mod_seq === state.highestModSeq &&
+    (resync === null || (resync.changed.length === 0 && resync.vanished.length === 0))
+  );
+}
+
+async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderDiff): Promise<void> {
+  for (const page of chunks([...diff.flags], FLAG_BATCH)) {
+    await context.store.write(async (tx) => {
+      await recordReappeared(
+        tx,
+        folder.id,
+        page.map(([uid]) => uid),
+      );
+      await recordFlags(tx, context.book, folder, new Map(page));
+    });
+  }
+}
+
+/** Newest first, so that a first sync cut short has what people read; the next page is fetched while one is written. */
+async function fetchArrivals(
+  context: SyncContext,
+  folder: FolderRow,
+  reader: FolderReader,
+  uids: readonly number[],
+): Promise<void> {
+  if (uids.length === 0) return;
+  let writing: Promise<void> = Promise.resolve();
+  await reader.messages(
+    [...uids].sort((a, b) => b - a),
+    async (page) => {
+      const arrivals = page.map((message) => arrivalOf(context, message));
+      await writing;
+      writing = context.store.write((tx) => recordArrivals(tx, context.book, folder, arrivals));
+      // A failure is reported by the next page or below; until then it must not count as unhandled.
+      writing.catch(() => undefined);
+    },
+  );
+  await writing;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** A BODYSTRUCTURE that the server did not give is made from the bytes when a client asks for it. */
+function arrivalOf(context: SyncContext, message: UpstreamMessage): Arrival {
+  const keys = messageKeys(message.header, message.structure);
+  return {
+    uid: message.uid,
+    flags: message.flags,
+    internalDate: message.internalDate ?? Math.floor(Date.now() / 1000),
+    message: {
+      matchKey: keys.matchKey,
+      mergeKey: mergeKey(keys, context.dedupe),
+      messageId: keys.messageId,
+      size: message.size,
+      envelope: message.envelope ?? envelopeWire(message.header),
+      structure: message.structure ?? EMPTY,
+      header: message.header,
+      pinned: null,
+    },
+  };
+}
+
+/** Shows a folder's arrivals to clients, oldest first. */
+export async function placeFolder(context: SyncContext, folderId: number | null): Promise<void> {
+  const ids = await context.store.read((tx) => unplacedCopies(tx, folderId));
+  for (const page of chunks(ids, PLACE_BATCH)) {
+    await context.store.write((tx) => placeCopies(tx, context.book, page));
+  }
+}
+
+/**
+ * The mass-deletion guard: removals of more than a safe share of a folder, or of all of it, wait until a pull over a
+ * fresh connection shows them again with the server's own word for each (VANISHED), or a person releases them. Where
+ * the server cannot name them, a small folder passes when the server still counts on from the same UIDNEXT, which one
+ * that lost its mailbox does not.
+ */
+function holdReason(
+  context: SyncContext,
+  folder: FolderRow,
+  reader: FolderReader,
+  diff: Pick<FolderDiff, 'known' | 'explicit'> & { gone: number },
+  options: PullOptions,
+): string | null {
+  const { gone, known } = diff;
+  const many = gone > context.guard.count && gone > known * context.guard.share;
+  const everything = gone > 0 && gone >= known;
+  if ((!many && !everything) || options.released) return null;
+  if (options.fresh && diff.explicit && reader.resync !== null) return null;
+  if (options.fresh && !many && folder.uid_next !== null && reader.state.uidNext >= folder.uid_next) return null;
+  return `${gone} of ${known} mails vanished from "${folder.path}" at once`;
+}
