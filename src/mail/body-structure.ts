@@ -57,9 +57,8 @@ function typeOf(part: MimePart): [string, string] {
   const { type, subtype } = part.content;
   if (part.kind === 'message') return ['"message"', '"rfc822"'];
   if (type === null || subtype === null) return ['"text"', '"plain"'];
-  // A message that is nested too deep to be opened has no envelope to show, which body-type-msg demands.
-  if (type.toLowerCase() === 'message' && subtype.toLowerCase() === 'rfc822')
-    return ['"application"', '"octet-stream"'];
+  // A multipart or message that was nested too deep to be opened has nothing to show of what these types demand.
+  if (/^multipart\/|^message\/rfc822$/i.test(`${type}/${subtype}`)) return ['"application"', '"octet-stream"'];
   return [wireString(type), wireString(subtype)];
 }
 

@@ -14,7 +14,7 @@ const LOWER = Uint8Array.from({ length: 256 }, (_, code) => (code >= 65 && code 
 
 /**
  * `HEADER.FIELDS (…)` and `HEADER.FIELDS.NOT (…)` (RFC 9051 §6.4.5.1), compiled once and applied to many headers: the
- * matching field lines as they are, in their order, and the blank line.
+ * matching field lines as they are, in their order, and the blank line when the header has one.
  */
 export class HeaderFilter {
   readonly #slots: (Name | null)[];
@@ -52,7 +52,7 @@ export class HeaderFilter {
       if (ranges.length > 0 && ranges[ranges.length - 1] === start) ranges[ranges.length - 1] = at;
       else ranges.push(start, at);
     }
-    return join(header, ranges, size, complete);
+    return join(header, ranges, size + (complete ? 0 : 2) + (at < end ? 2 : 0));
   }
 
   /** Whether the name of the field at `start` is one of ours; hashes it on the way to its colon. */
@@ -105,13 +105,12 @@ function nextField(header: Buffer, start: number, end: number): number {
   return end;
 }
 
-function join(header: Buffer, ranges: readonly number[], size: number, complete: boolean): Buffer {
-  const out = Buffer.allocUnsafe(size + (complete ? 2 : 4));
+/** The ranges, with CRLF for whatever `size` has beyond them: a last line cut off before its end, the blank line. */
+function join(header: Buffer, ranges: readonly number[], size: number): Buffer {
+  const out = Buffer.allocUnsafe(size);
   let to = 0;
   for (let i = 0; i < ranges.length; i += 2) to += header.copy(out, to, ranges[i]!, ranges[i + 1]!);
-  // A header that is cut off in its last line still ends every line it has.
-  if (!complete) to += CRLF.copy(out, to);
-  CRLF.copy(out, to);
+  while (to < size) to += CRLF.copy(out, to);
   return out;
 }
 

@@ -85,7 +85,7 @@ function readDisposition(value: string): MimeContent['disposition'] {
   const reader = new TokenReader(value);
   reader.skipCfws();
   const type = reader.run(TOKEN);
-  return reader.skipCfws() ? { type, params: readParams(reader) } : null;
+  return type !== '' && reader.skipCfws() ? { type, params: readParams(reader) } : null;
 }
 
 /** RFC 3282 §2: tags between commas. */

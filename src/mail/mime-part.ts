@@ -19,7 +19,7 @@ export interface MimeContent {
 
 /**
  * How a part is built: a leaf; a multipart, with `children` (none when it has no boundary); or a message/rfc822, whose
- * one child is that message.
+ * one child is that message. Beyond the limits below, multiparts and messages are leaves too.
  */
 export type MimeKind = 'leaf' | 'multipart' | 'message';
 
@@ -39,7 +39,7 @@ export interface MimePart {
   readonly children: readonly MimePart[];
 }
 
-/** A part is at most this many levels below the root: deeper ones stay inside a leaf. Each level costs a peer a line. */
+/** Levels of parts, the root's included: what is nested deeper stays inside a leaf. Each level costs a peer a line. */
 export const MAX_MIME_DEPTH = 100;
 /** Parts of a mail, the root included; what comes after the last one stays inside it. */
 export const MAX_MIME_PARTS = 10_000;

@@ -1,11 +1,13 @@
 /**
  * Strings of ENVELOPE and BODYSTRUCTURE in wire form (RFC 9051 §4.3). All are binary strings: one character per octet.
  * A quoted string holds neither octets above 127 nor CR, LF or NUL; whatever has these goes as a literal, where NUL,
- * which IMAP cannot carry, becomes 0x80 as at other servers.
+ * which no literal may hold, becomes U+FFFD.
  */
 
 /** More quoted-specials than this cost more as backslashes than as a literal. */
 const MAX_ESCAPES = 4;
+/** U+FFFD in UTF-8, as a binary string. */
+const REPLACEMENT = '\xef\xbf\xbd';
 
 /** A nstring: NIL for null. */
 export function nstring(text: string | null): string {
@@ -40,5 +42,6 @@ export function humanString(text: string | null): string {
 }
 
 function literal(text: string): string {
-  return `{${text.length}}\r\n${text.includes('\0') ? text.replaceAll('\0', '\x80') : text}`;
+  const octets = text.includes('\0') ? text.replaceAll('\0', REPLACEMENT) : text;
+  return `{${octets.length}}\r\n${octets}`;
 }

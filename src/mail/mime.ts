@@ -116,7 +116,8 @@ export class MimeParser {
     const next = end < 0 ? bytes.length : end + 1;
     this.#floor = next;
     this.#from = next - 1;
-    if (!closing) this.#enter(this.#append(owner, next));
+    // A boundary that is cut off at the end begins nothing.
+    if (!closing && end >= 0) this.#enter(this.#append(owner, next));
   }
 
   #append(parent: Node, start: number): Node {
@@ -127,10 +128,13 @@ export class MimeParser {
 
   /** Opens `part` with its header, and the messages that begin right behind it. */
   #enter(part: Node): void {
+    let hasBody = true;
     for (let node = part; ; node = this.#append(node, node.bodyStart)) {
       this.#parts += 1;
       this.#open = node;
-      const boundary = classify(node, this.#readHeader(node), this.#parts);
+      // A message whose wrapping was cut off before its body has nothing, not even a header.
+      hasBody &&= this.#readHeader(node);
+      const boundary = classify(node, hasBody, this.#parts);
       if (boundary !== null) this.#boundaries.push(boundary, node);
       if (node.text) node.lines = this.#lines.at(node.bodyStart);
       if (node.kind !== 'message') return;
@@ -185,16 +189,15 @@ function classify(node: Node, hasBody: boolean, parts: number): string | null {
   const { content, parent } = node;
   const inDigest = parent?.kind === 'multipart' && parent.content.subtype?.toLowerCase() === 'digest';
   const type = content.type?.toLowerCase() ?? (inDigest && !content.typed ? 'message' : 'text');
-  const full = node.depth >= MAX_MIME_DEPTH || parts >= MAX_MIME_PARTS;
-  if (type === 'multipart') {
-    node.kind = 'multipart';
-    if (!hasBody || full) return null;
-    return content.params.find(([name]) => name.toLowerCase() === 'boundary')?.[1] ?? null;
-  }
+  const subtype = content.subtype?.toLowerCase() ?? 'rfc822';
+  node.text = type === 'text';
   // RFC 2046 §5.1.5: message/rfc822 is the default inside multipart/digest.
-  if (type === 'message' && (content.subtype?.toLowerCase() ?? 'rfc822') === 'rfc822' && !full) node.kind = 'message';
-  else node.text = type === 'text';
-  return null;
+  const message = type === 'message' && subtype === 'rfc822';
+  const full = node.depth + 1 >= MAX_MIME_DEPTH || parts >= MAX_MIME_PARTS;
+  if (full || (type !== 'multipart' && !message)) return null;
+  node.kind = message ? 'message' : 'multipart';
+  if (message || !hasBody) return null;
+  return content.params.find(([name]) => name.toLowerCase() === 'boundary')?.[1] ?? null;
 }
 
 /** Offset of the line end (LF or CRLF) before the line that starts at `line`. */
