@@ -84,5 +84,5 @@ function isTop({ path, delimiter }: Candidate, prefix: string): boolean {
 
 function folder({ listed, path, delimiter, selectable, attributes }: Candidate, role: Role | null): UpstreamFolder {
   const virtual = role === null && VIRTUAL.some((use) => attributes.has(use));
-  return { path, delimiter, role, virtual, selectable, subscribed: listed.subscribed };
+  return { path, delimiter, role, virtual, selectable, subscribed: Boolean(listed.subscribed) };
 }

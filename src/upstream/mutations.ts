@@ -2,6 +2,7 @@ import type { MailboxObject } from 'imapflow';
 import { flagList } from '../mail/flags.js';
 import { ROLE_ATTRIBUTES, type Role } from '../mail/ids.js';
 import { MergeboxError } from '../util/errors.js';
+import { ATOM, isAll } from '../wire/chars.js';
 import { formatDateTime } from '../wire/dates.js';
 import { parseRanges, spreadRanges } from '../wire/response-set.js';
 import { SetBuilder } from '../wire/set-builder.js';
@@ -248,7 +249,7 @@ function uidSets(uids: readonly number[]): string[] {
 /** A flag list; a flag that is no atom would break the command and is refused. */
 function flagArguments(flags: readonly string[]): readonly Argument[] {
   for (const flag of flags) {
-    if (!/^\\?[^\x00-\x20\x7f-\uffff(){%*"\\\]]+$/.test(flag)) {
+    if (!isAll(flag.replace(/^\\/, ''), ATOM)) {
       throw refusal('store flags', {
         status: 'BAD',
         code: 'CANNOT',

@@ -3,6 +3,7 @@ import { encodeMutf7 } from '../wire/mutf7.js';
 import { listWords, modSeqText, type Response, uint32 } from '../wire/response.js';
 import type { FetchItems } from '../wire/response-fetch.js';
 import type { NumberRange } from '../wire/response-set.js';
+import { RefusedError } from './errors.js';
 import { FlagTexts } from './flag-texts.js';
 import { ARRIVALS_SLACK, MAX_MESSAGES } from './limits.js';
 import type { FolderCursor, FolderRef, FolderState, UidFlags } from './port.js';
@@ -49,7 +50,7 @@ export class ReaderSession {
     const examining = new Examining(this.flags);
     const parameters = this.#parameters(since);
     this.#selected = null;
-    await this.connection.run(`open ${path}`, `EXAMINE ${quotedMailbox(path)}${parameters}`, examining);
+    await this.#run(path, `EXAMINE ${quotedMailbox(path)}${parameters}`, examining);
     const uidValidity = examining.uidValidity;
     if (uidValidity === null) throw new MergeboxError('protocol', `open ${path}: the folder has no UIDVALIDITY`);
     if (examining.exists > MAX_MESSAGES) {
@@ -90,6 +91,30 @@ export class ReaderSession {
     if (count > this.exists + ARRIVALS_SLACK) {
       throw new MergeboxError('protocol', `the server tells of ${count} messages in a folder of ${this.exists}`);
     }
+  }
+
+  /** Where the server refuses without saying that the folder is gone, LIST tells whether it is. */
+  async #run(path: string, command: string, handler: CommandHandler): Promise<void> {
+    try {
+      await this.connection.run(`open ${path}`, command, handler);
+    } catch (error) {
+      if (error instanceof RefusedError && error.responseCode === null && !(await this.#isListed(path))) {
+        throw new MergeboxError('nonexistent', `open ${path}: ${error.serverText}`);
+      }
+      throw error;
+    }
+  }
+
+  async #isListed(path: string): Promise<boolean> {
+    // As a pattern such a name could match others.
+    if (/[*%]/.test(path)) return true;
+    let listed = false;
+    await this.connection.run(`look for ${path}`, `LIST "" ${quotedMailbox(path)}`, {
+      untagged: (response) => {
+        if (response.kind === 'list' && !response.attributes.includes('\\nonexistent')) listed = true;
+      },
+    });
+    return listed;
   }
 
   #parameters(since: FolderCursor | null): string {

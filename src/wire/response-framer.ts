@@ -135,7 +135,8 @@ export class ResponseFramer {
     this.#lineStart = this.#held;
     if (size > this.#limits.streamAbove) {
       this.#streaming = true;
-      (this.#streamed ??= []).push(this.#pending.lastIndexOf(BRACE_OPEN, textEnd));
+      this.#streamed ??= [];
+      this.#streamed.push(this.#pending.lastIndexOf(BRACE_OPEN, textEnd));
       this.#sink = this.#handler.literal(this.#pending, 0, textEnd, size);
     }
     return false;

@@ -41,6 +41,8 @@ export type Response =
   | { readonly kind: 'esearch'; readonly tag: string | null; readonly all: readonly NumberRange[] }
   /** The name as sent (modified UTF-7), octets as latin1; items upper case, their numbers as text. */
   | { readonly kind: 'status'; readonly mailbox: string; readonly items: ReadonlyMap<string, string> }
+  /** Attributes in lower case; the name as in `status`. */
+  | { readonly kind: 'list'; readonly attributes: readonly string[]; readonly mailbox: string }
   /** Anything else, FETCH included: untagged data that nobody asked for. */
   | { readonly kind: 'other'; readonly name: string };
 
@@ -103,6 +105,8 @@ function parseNamed(bytes: Buffer, name: string, at: number, end: number): Respo
       return parseEsearch(bytes, at, end);
     case 'STATUS':
       return parseStatus(bytes, at, end);
+    case 'LIST':
+      return parseList(bytes, at, end);
     default:
       return { kind: 'other', name };
   }
@@ -219,6 +223,20 @@ function parseStatus(bytes: Buffer, start: number, end: number): Response {
   const items = new Map<string, string>();
   for (let index = 0; index + 1 < words.length; index += 2) items.set(words[index]!.toUpperCase(), words[index + 1]!);
   return { kind: 'status', mailbox, items };
+}
+
+/** RFC 9051 §7.3.1: `(attributes) delimiter mailbox`. */
+function parseList(bytes: Buffer, start: number, end: number): Response {
+  const listEnd = skipValue(bytes, start, end, null, 'LIST');
+  const delimiterEnd = skipValue(bytes, listEnd + 1, end, null, 'LIST');
+  const nameEnd = skipValue(bytes, delimiterEnd + 1, end, null, 'LIST');
+  if (bytes[start] !== PAREN_OPEN || nameEnd <= delimiterEnd + 1) throw badResponse('LIST', bytes, start);
+  const attributes = listWords(bytes.toString('latin1', start, listEnd).toLowerCase());
+  return {
+    kind: 'list',
+    attributes,
+    mailbox: stringContent(bytes, delimiterEnd + 1, nameEnd)?.toString('latin1') ?? 'NIL',
+  };
 }
 
 /** An argument that must be an unsigned 32-bit number, such as UIDVALIDITY's; throws `protocol`. */
