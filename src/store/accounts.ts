@@ -1,6 +1,6 @@
 import { AccountBook, type AccountPolicy } from './account-book.js';
 import { removeFolders } from './folders.js';
-import { type FolderRow } from './rows.js';
+import type { FolderRow } from './rows.js';
 import type { Store } from './store.js';
 
 /**

@@ -163,7 +163,10 @@ async function openEntries(
     const list = byKey.get(row.merge_key) ?? [];
     byKey.set(row.merge_key, list);
     let entry = list.find((each) => each.id === row.id);
-    if (!entry) list.push((entry = { id: row.id, accounts: new Set() }));
+    if (!entry) {
+      entry = { id: row.id, accounts: new Set() };
+      list.push(entry);
+    }
     if (row.account_id !== null) entry.accounts.add(row.account_id);
   }
   return byKey;

@@ -1,4 +1,3 @@
-import type { AccountConfig } from '../config/config.js';
 import type { AccountBook, AccountPolicy } from '../store/account-book.js';
 import type { Store } from '../store/store.js';
 import type { Upstream } from '../upstream/port.js';
@@ -8,7 +7,8 @@ import type { KeyedMutex } from '../util/mutex.js';
 /** What the parts of one account's engine share. */
 export interface SyncContext {
   readonly account: AccountPolicy;
-  readonly config: AccountConfig;
+  /** Between two looks at all folders when nothing else asks for one. */
+  readonly pollSeconds: number;
   readonly book: AccountBook;
   readonly store: Store;
   readonly upstream: Upstream;

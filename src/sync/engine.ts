@@ -139,7 +139,7 @@ export class AccountEngine {
         asked?.resolve(result);
         this.#succeeded(result);
         await this.#watch();
-        if (!this.#inboxEvent) await this.#pullSignal.wait(this.#context.config.pollSeconds * 1000, signal);
+        if (!this.#inboxEvent) await this.#pullSignal.wait(this.#context.pollSeconds * 1000, signal);
       } catch (error) {
         asked?.reject(error);
         this.#firstLookDone();

@@ -68,9 +68,11 @@ export class UserSync {
   async #openMailboxes(): Promise<void> {
     if (!this.#open) {
       const looks = Promise.all(this.engines.map((engine) => engine.firstLook));
-      const deadline = delay(this.#deadlineMs, undefined, { signal: this.#stop.signal, ref: false });
-      await Promise.race([looks, deadline]);
+      const late = new AbortController();
+      const deadline = delay(this.#deadlineMs, undefined, { signal: AbortSignal.any([late.signal, this.#stop.signal]) });
       deadline.catch(() => undefined);
+      await Promise.race([looks, deadline]);
+      late.abort();
     }
     await this.#placeAll();
     if (this.#open) return;

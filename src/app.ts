@@ -1,0 +1,225 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { SyncRequest } from './admin/request.js';
+import { type Admin, createAdmin } from './admin/admin.js';
+import { isHealthy, type StatusReport, type SyncReport } from './admin/status.js';
+import { Authenticator } from './auth/authenticator.js';
+import { MemoryCache } from './cache/body-cache.js';
+import type { Config } from './config/config.js';
+import type { Backend } from './imap/backend.js';
+import { DEFAULT_LIMITS } from './imap/limits.js';
+import { ImapServer } from './imap/server.js';
+import { createSubmission, type Submission } from './submit/submission.js';
+import { UserService } from './user-service.js';
+import { ensureCertificate, fingerprint } from './util/certificate.js';
+import { systemClock } from './util/clock.js';
+import { errorText, MergeboxError } from './util/errors.js';
+import type { Log } from './util/log.js';
+import { Metrics } from './util/metrics.js';
+import { VERSION } from './version.js';
+
+/** One address that accepts connections, as the ready line reports it. */
+export interface ListenerInfo {
+  readonly service: 'imap' | 'submission' | 'admin';
+  readonly host: string;
+  readonly port: number;
+  readonly tls: 'implicit' | 'starttls' | 'none';
+}
+
+/** The daemon: the only place that joins the parts. */
+export class App {
+  readonly #config: Config;
+  readonly #log: Log;
+  readonly #startedAt = new Date();
+  readonly #metrics = new Metrics();
+  readonly #authenticator: Authenticator;
+  readonly #users = new Map<string, UserService>();
+  #imap: ImapServer | null = null;
+  #submission: Submission | null = null;
+  #admin: Admin | null = null;
+  #certificate: { cert: string; key: string } = { cert: '', key: '' };
+  #ready = false;
+
+  constructor(config: Config, log: Log) {
+    this.#config = config;
+    this.#log = log;
+    const logins = this.#metrics.counter('mergebox_logins', 'Logins tried', ['result']);
+    this.#authenticator = new Authenticator({
+      users: config.users,
+      clock: systemClock,
+      onAttempt: ({ user, peer, ok }) => {
+        logins.add(1, { result: ok ? 'ok' : 'refused' });
+        if (!ok) log.warn({ user, peer }, 'login refused');
+      },
+    });
+  }
+
+  /** Opens every user's store, then all listeners; resolves once they accept. Syncing goes on behind. */
+  async start(): Promise<readonly ListenerInfo[]> {
+    const { dataDir, users, limits } = this.#config;
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    // The socket of the admin service is also the lock that keeps a second daemon from this dataDir.
+    this.#admin = this.#createAdmin();
+    const admin = await this.#admin.start();
+    this.#certificate = await this.#loadCertificate();
+    const memory = new MemoryCache(limits.memoryCacheBytes);
+    for (const user of users) {
+      this.#users.set(user.name, await UserService.open(this.#config, user, memory, this.#log));
+    }
+    for (const service of this.#users.values()) await service.sync.start();
+    const imap = await this.#startImap();
+    this.#submission = this.#createSubmission();
+    const submission = await this.#submission.start();
+    this.#observe();
+    this.#ready = true;
+    return [...imap, ...submission.map(({ service, host, port, tls }) => ({ service, host, port, tls })), admin];
+  }
+
+  /** Reads the certificate again; later handshakes use it. Throws and keeps the old one when it is unusable. */
+  async reload(): Promise<void> {
+    const before = this.#certificate;
+    this.#certificate = await this.#loadCertificate();
+    try {
+      this.#imap?.reloadCertificate();
+      this.#submission?.setCertificate(this.#certificate);
+    } catch (error) {
+      this.#certificate = before;
+      throw error;
+    }
+  }
+
+  /** Answers what is under way, then stops; everything owed upstream stays owed. */
+  async close(): Promise<void> {
+    this.#ready = false;
+    await Promise.all([this.#imap?.close(), this.#submission?.close()]);
+    await Promise.all([...this.#users.values()].map((service) => service.close()));
+    await this.#admin?.close();
+  }
+
+  async #startImap(): Promise<ListenerInfo[]> {
+    const { imap, limits } = this.#config;
+    const backend: Backend = {
+      login: async (user, password, peer) => {
+        if (!(await this.#authenticator.authenticate(user, password, peer))) return null;
+        return this.#user(user).session();
+      },
+    };
+    this.#imap = new ImapServer({
+      backend,
+      limits: {
+        ...DEFAULT_LIMITS,
+        messageBytes: limits.messageBytes,
+        sessionsPerUser: limits.sessionsPerUser,
+        sessionsPerAddress: limits.sessionsPerAddress,
+        idleMs: limits.idleMinutes * 60_000,
+      },
+      log: this.#log.child({ part: 'imap' }),
+      version: VERSION,
+      now: () => systemClock.now(),
+      certificate: () => this.#certificate,
+    });
+    const infos: ListenerInfo[] = [];
+    for (const listener of imap.listeners) {
+      infos.push({
+        service: 'imap',
+        ...(await this.#imap.listen({ host: listener.host, port: listener.port, tls: listener.tls })),
+      });
+    }
+    return infos;
+  }
+
+  #createSubmission(): Submission {
+    const { submission, limits, users } = this.#config;
+    return createSubmission({
+      listeners: submission.listeners,
+      hostname: submission.hostname,
+      messageBytes: limits.messageBytes,
+      users,
+      certificate: this.#certificate,
+      authenticate: (user, password, peer) => this.#authenticator.authenticate(user, password, peer),
+      fileSent: (user, account, message) => this.#user(user).fileSent(account, message),
+      clock: systemClock,
+      log: this.#log.child({ part: 'submission' }),
+      metrics: this.#metrics,
+    });
+  }
+
+  #createAdmin(): Admin {
+    const { admin, dataDir } = this.#config;
+    return createAdmin({
+      host: admin.host,
+      port: admin.port,
+      token: admin.token,
+      dataDir,
+      status: () => this.#status(),
+      sync: (request, signal) => this.#sync(request, signal),
+      ready: () => this.#ready,
+      metrics: this.#metrics,
+      log: this.#log.child({ part: 'admin' }),
+    });
+  }
+
+  async #status(): Promise<StatusReport> {
+    const accounts = (await Promise.all([...this.#users.values()].map((service) => service.status()))).flat();
+    return {
+      healthy: accounts.every(isHealthy),
+      version: VERSION,
+      startedAt: this.#startedAt.toISOString(),
+      accounts,
+      queue: { waiting: 0, held: 0 },
+    };
+  }
+
+  async #sync(request: SyncRequest, signal: AbortSignal): Promise<SyncReport> {
+    const services = request.user === undefined ? [...this.#users.values()] : [this.#user(request.user)];
+    const deadline = AbortSignal.timeout(request.timeoutMs);
+    const work = services.flatMap((service) =>
+      service.sync.engines
+        .filter((engine) => request.account === undefined || engine.name === request.account)
+        .map((engine) => ({ service, engine })),
+    );
+    if (request.account !== undefined && work.length === 0) {
+      throw new MergeboxError('nonexistent', `no account "${request.account}"`);
+    }
+    const accounts = await Promise.all(
+      work.map(async ({ service, engine }) => {
+        const head = { user: service.name, account: engine.name };
+        if (!request.wait) {
+          void engine.round().catch(() => undefined);
+          return { ...head, result: 'started' };
+        }
+        try {
+          await engine.settle(AbortSignal.any([signal, deadline]));
+          await service.sync.whenOpened();
+          return { ...head, result: 'in sync' };
+        } catch (error) {
+          return { ...head, result: deadline.aborted ? 'timed out' : errorText(error) };
+        }
+      }),
+    );
+    return { ok: accounts.every(({ result }) => result === 'in sync' || result === 'started'), accounts };
+  }
+
+  #user(name: string): UserService {
+    const service = this.#users.get(name);
+    if (!service) throw new MergeboxError('nonexistent', `no user "${name}"`);
+    return service;
+  }
+
+  async #loadCertificate(): Promise<{ cert: string; key: string }> {
+    const { tls, dataDir } = this.#config;
+    if (tls) return { cert: await readFile(tls.cert, 'utf8'), key: await readFile(tls.key, 'utf8') };
+    const own = await ensureCertificate(path.join(dataDir, 'certs'));
+    this.#log.info({ fingerprint256: fingerprint(own.cert) }, 'using a self-signed certificate');
+    return own;
+  }
+
+  #observe(): void {
+    this.#metrics.observed(
+      'mergebox_imap_connections',
+      'IMAP connections of clients',
+      () => this.#imap?.connections ?? 0,
+    );
+    this.#metrics.observed('process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
+  }
+}

@@ -1,0 +1,60 @@
+import type { AccountConfig, Config } from './config/config.js';
+import { RELAY_TIMEOUTS } from './submit/limits.js';
+import { Relay } from './submit/relay.js';
+import { createImapUpstream } from './upstream/imap.js';
+import { errorText } from './util/errors.js';
+import type { Log } from './util/log.js';
+
+/** Extensions worth telling a person about, with what they spare. */
+const NOTABLE = ['QRESYNC', 'CONDSTORE', 'IDLE', 'UIDPLUS', 'MOVE', 'SPECIAL-USE', 'OBJECTID', 'COMPRESS=DEFLATE'];
+
+/** `mergebox check`: logs in to every upstream and says what it offers. False when any of them failed. */
+export async function checkUpstreams(config: Config, log: Log, print: (line: string) => void): Promise<boolean> {
+  let ok = true;
+  for (const user of config.users) {
+    for (const account of user.accounts) {
+      for (const look of [lookAtImap, lookAtSmtp]) {
+        try {
+          for (const line of await look(account, log, config.submission.hostname))
+            print(`${user.name}/${account.id}: ${line}`);
+        } catch (error) {
+          ok = false;
+          print(`${user.name}/${account.id}: FAILED: ${errorText(error)}`);
+        }
+      }
+    }
+  }
+  return ok;
+}
+
+async function lookAtImap(account: AccountConfig, log: Log): Promise<string[]> {
+  const { host, port, tls } = account.endpoint;
+  const upstream = createImapUpstream({ account, log });
+  try {
+    const features = await upstream.connect();
+    const folders = await upstream.listFolders();
+    const offered = NOTABLE.filter((name) => features.capabilities.includes(name));
+    const roles = folders.flatMap((folder) => (folder.role === null ? [] : `${folder.role}=${folder.path}`));
+    return [
+      `imap ${host}:${port} (${tls}): logged in; offers ${offered.join(' ') || 'IMAP4rev1 only'}`,
+      `imap ${host}:${port}: ${folders.length} folders; ${roles.join(' ')}`,
+    ];
+  } finally {
+    await upstream.disconnect();
+  }
+}
+
+async function lookAtSmtp(account: AccountConfig, _log: Log, hostname: string): Promise<string[]> {
+  if (account.smtp === null) return ['smtp: none configured; mail cannot be sent from this account'];
+  const { host, port, tls } = account.smtp.endpoint;
+  const relay = await Relay.open(account.smtp, hostname, RELAY_TIMEOUTS);
+  const { size, eightBitMime, smtpUtf8 } = relay.features;
+  relay.close();
+  const offered = [
+    ...(eightBitMime ? ['8BITMIME'] : []),
+    ...(smtpUtf8 ? ['SMTPUTF8'] : []),
+    ...(size === null ? [] : [`SIZE ${size}`]),
+  ];
+  const login = account.smtp.auth ? 'logged in' : 'connected';
+  return [`smtp ${host}:${port} (${tls}): ${login}; offers ${offered.join(' ') || 'no extension'}`];
+}

@@ -1,0 +1,184 @@
+import { parseArgs } from 'node:util';
+import { adminSocketPath } from './admin/admin.js';
+import { type AdminAnswer, adminRequest } from './admin/client.js';
+import { type StatusReport, type SyncReport, statusText } from './admin/status.js';
+import { App } from './app.js';
+import { hashPassword } from './auth/password.js';
+import { checkUpstreams } from './check.js';
+import type { Config } from './config/config.js';
+import { loadConfig } from './config/load.js';
+import { runDemo } from './demo/demo.js';
+import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
+import { createLog, type Log, silentLog } from './util/log.js';
+import { VERSION } from './version.js';
+
+const USAGE = `mergebox ${VERSION}: one INBOX for all of a person's mail accounts
+
+  mergebox serve            run
+  mergebox demo             run with built-in sample accounts, in a temporary directory
+  mergebox check            validate the configuration, log in to every upstream, say what each offers
+  mergebox status [--json]  what the running daemon does, per account
+  mergebox sync [--user U] [--account A] [--wait] [--timeout SECONDS]
+                            sync now; with --wait until nothing is left to do
+  mergebox hash-password    read a password on standard input, print the hash for the configuration
+
+Every command takes --config FILE (default ./config.json, or $MERGEBOX_CONFIG).
+`;
+
+const OPTIONS = {
+  config: { type: 'string' },
+  json: { type: 'boolean' },
+  user: { type: 'string' },
+  account: { type: 'string' },
+  wait: { type: 'boolean' },
+  timeout: { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean' },
+} as const;
+
+type Values = ReturnType<typeof parse>['values'];
+
+/** Exit statuses: 0 well, 1 a fault of the world, 2 a fault of the caller (arguments, configuration). */
+const FAULT = 1;
+const MISUSE = 2;
+
+/** Runs one command line; the exit status. */
+export async function run(args: readonly string[]): Promise<number> {
+  try {
+    const { values, positionals } = parse(args);
+    if (values.version) return print(`${VERSION}\n`);
+    const [command, ...rest] = positionals;
+    if (values.help || command === undefined) return print(USAGE, values.help ? 0 : MISUSE);
+    if (rest.length > 0) throw new MergeboxError('config', `unexpected argument "${rest[0]}"`);
+    return await dispatch(command, values);
+  } catch (error) {
+    process.stderr.write(`mergebox: ${errorText(error)}\n`);
+    return isMergeboxError(error, 'config') ? MISUSE : FAULT;
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    throw new MergeboxError('config', `${errorText(error)}; see mergebox --help`);
+  }
+}
+
+async function dispatch(command: string, values: Values): Promise<number> {
+  switch (command) {
+    case 'serve':
+      return serve(values);
+    case 'demo':
+      return runDemo();
+    case 'check':
+      return check(values);
+    case 'status':
+      return status(values);
+    case 'sync':
+      return sync(values);
+    case 'hash-password':
+      return hash();
+    default:
+      throw new MergeboxError('config', `unknown command "${command}"; see mergebox --help`);
+  }
+}
+
+function load(values: Values, warn?: (text: string) => void): Promise<Config> {
+  return loadConfig(values.config ?? process.env['MERGEBOX_CONFIG'] ?? 'config.json', process.env, warn);
+}
+
+async function serve(values: Values): Promise<number> {
+  const warnings: string[] = [];
+  const config = await load(values, (text) => warnings.push(text));
+  const log = createLog(config.log.level);
+  for (const text of warnings) log.warn(text);
+  const app = new App(config, log);
+  const stopped = untilSignal();
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
+  process.on('SIGHUP', () => void reload(app, log));
+  try {
+    log.info({ listeners: await app.start() }, 'ready');
+  } catch (error) {
+    await app.close().catch(() => undefined);
+    throw error;
+  }
+  log.info({ signal: await stopped }, 'stopping');
+  await app.close();
+  log.info('stopped');
+  return 0;
+}
+
+async function reload(app: App, log: Log): Promise<void> {
+  try {
+    await app.reload();
+    log.info('certificate reloaded');
+  } catch (error) {
+    log.error({ err: errorText(error) }, 'certificate not reloaded; the old one stays');
+  }
+}
+
+function untilSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+async function check(values: Values): Promise<number> {
+  const config = await load(values, (text) => process.stderr.write(`warning: ${text}\n`));
+  print('configuration: valid\n');
+  return (await checkUpstreams(config, silentLog(), (line) => print(`${line}\n`))) ? 0 : FAULT;
+}
+
+async function status(values: Values): Promise<number> {
+  const report = answer<StatusReport>(await ask(await load(values), 'GET', '/api/status'));
+  print(values.json ? `${JSON.stringify(report, null, 2)}\n` : statusText(report));
+  return report.healthy ? 0 : FAULT;
+}
+
+async function sync(values: Values): Promise<number> {
+  const seconds = Number(values.timeout ?? 300);
+  if (!(seconds > 0 && seconds <= 3_600)) throw new MergeboxError('config', '--timeout takes seconds, up to 3600');
+  const { user, account } = values;
+  const body = {
+    ...(user === undefined ? {} : { user }),
+    ...(account === undefined ? {} : { account }),
+    wait: values.wait ?? false,
+    timeoutMs: seconds * 1_000,
+  };
+  const report = answer<SyncReport>(await ask(await load(values), 'POST', '/api/sync', body, seconds * 1_000 + 10_000));
+  for (const each of report.accounts) print(`${each.user}/${each.account}: ${each.result}\n`);
+  return report.ok ? 0 : FAULT;
+}
+
+function ask(
+  config: Config,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+  timeoutMs?: number,
+): Promise<AdminAnswer> {
+  return adminRequest(adminSocketPath(config.dataDir), method, path, body, timeoutMs);
+}
+
+/** The body of a good answer; the daemon's own words otherwise. */
+function answer<T>({ status: code, body }: AdminAnswer): T {
+  if (code === 200) return body as T;
+  const text = typeof body === 'object' && body !== null && 'error' in body ? String(body.error) : `HTTP ${code}`;
+  throw new MergeboxError(code === 404 ? 'nonexistent' : 'unavailable', text);
+}
+
+async function hash(): Promise<number> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
+  const password = Buffer.concat(chunks)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
+  if (password === '') throw new MergeboxError('config', 'hash-password: no password on standard input');
+  return print(`${await hashPassword(password)}\n`);
+}
+
+function print(text: string, code = 0): number {
+  process.stdout.write(text);
+  return code;
+}

@@ -1,0 +1,167 @@
+import { readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { BodyCache, type MemoryCache } from './cache/body-cache.js';
+import { PinnedFiles } from './cache/pinned-files.js';
+import type { AccountConfig, Config, UserConfig } from './config/config.js';
+import { appendMessages } from './mailbox/append.js';
+import { Bodies } from './mailbox/bodies.js';
+import type { MailContext } from './mailbox/context.js';
+import { Listings } from './mailbox/listings.js';
+import { UserMail } from './mailbox/user-mail.js';
+import type { AccountStatus } from './admin/status.js';
+import { openAccounts } from './store/accounts.js';
+import { actionCounts } from './store/actions.js';
+import { openMergedMailboxes } from './store/mailboxes.js';
+import { pinnedFiles } from './store/messages.js';
+import { Store } from './store/store.js';
+import type { SyncContext } from './sync/context.js';
+import { UserSync } from './sync/user-sync.js';
+import { createImapUpstream } from './upstream/imap.js';
+import type { Upstream } from './upstream/port.js';
+import { MergeboxError } from './util/errors.js';
+import type { Log } from './util/log.js';
+import { KeyedMutex } from './util/mutex.js';
+
+/** How often pinned files that nothing refers to are looked for. */
+const SWEEP_MS = 600_000;
+
+/** Everything that runs for one user: store, caches, accounts. Nothing in it can reach another user's. */
+export class UserService {
+  readonly name: string;
+  readonly sync: UserSync;
+  readonly #store: Store;
+  readonly #context: MailContext;
+  readonly #listings: Listings;
+  readonly #sweeper: NodeJS.Timeout;
+
+  private constructor(store: Store, context: MailContext, sync: UserSync) {
+    this.name = context.user;
+    this.sync = sync;
+    this.#store = store;
+    this.#context = context;
+    this.#listings = new Listings(store, context.book);
+    this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS);
+    this.#sweeper.unref();
+  }
+
+  static async open(config: Config, user: UserConfig, memory: MemoryCache, log: Log): Promise<UserService> {
+    const dir = path.join(config.dataDir, 'users', encodeURIComponent(user.name));
+    const store = await Store.open(dir);
+    const book = await openAccounts(
+      store,
+      user.accounts.map((account) => policyOf(user, account)),
+    );
+    await openMergedMailboxes(store);
+    const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
+    await pinned.sweep(() => store.read(pinnedFiles));
+    const cache = await openCache(dir, store.id, user.name, memory, config.limits.diskCacheBytes);
+    const upstreams = new Map<number, Upstream>();
+    const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
+      const upstream = upstreams.get(place.accountId);
+      if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
+      await upstream.fetchBody({ path: place.path, uidValidity: place.uidValidity }, place.uid, sink);
+    });
+    const contexts = user.accounts.map((account): SyncContext => {
+      const policy = book.named(account.id)!;
+      const accountLog = log.child({ user: user.name, account: account.id });
+      const upstream = createImapUpstream({ account, log: accountLog });
+      upstreams.set(policy.id, upstream);
+      return {
+        account: policy,
+        pollSeconds: account.pollSeconds,
+        book,
+        store,
+        upstream,
+        log: accountLog,
+        dedupe: user.dedupe,
+        folderLock: new KeyedMutex(),
+        loadBytes: (messageId) => bodies.bytes(messageId),
+        guard: { share: config.limits.holdShare, count: config.limits.holdCount },
+      };
+    });
+    const sync = new UserSync(store, book, contexts, { log, firstSyncSeconds: config.limits.firstSyncSeconds });
+    const context: MailContext = {
+      user: user.name,
+      store,
+      book,
+      bodies,
+      pinned,
+      dedupe: user.dedupe,
+      maxMessageBytes: config.limits.messageBytes,
+    };
+    return new UserService(store, context, sync);
+  }
+
+  session(): UserMail {
+    return new UserMail(this.#context, this.#listings);
+  }
+
+  /** Files a mail that was sent into the account's Sent folder, unless it is there already. */
+  async fileSent(account: string, message: Buffer): Promise<void> {
+    await appendMessages(this.#context, 'Sent', [{ bytes: message, flags: ['\\Seen'] }], {
+      account,
+      reason: `submission: sent by ${this.name}`,
+    });
+  }
+
+  async status(): Promise<AccountStatus[]> {
+    const { counts, sizes } = await this.#store.read(async (tx) => ({
+      counts: await actionCounts(tx),
+      sizes: await tx.all<{ account_id: number; folders: number; messages: number }>(
+        `SELECT account_id, COUNT(*) AS folders,
+           SUM((SELECT COUNT(*) FROM copy WHERE copy.folder_id = folder.id AND state <> 'doomed')) AS messages
+         FROM folder GROUP BY account_id`,
+      ),
+    }));
+    return this.sync.engines.map((engine) => {
+      const size = sizes.find((row) => row.account_id === engine.accountId);
+      return {
+        user: this.name,
+        account: engine.name,
+        ...engine.status(),
+        pending: counts.get(engine.accountId)?.pending ?? 0,
+        parked: counts.get(engine.accountId)?.parked ?? 0,
+        folders: size?.folders ?? 0,
+        messages: size?.messages ?? 0,
+      };
+    });
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper);
+    await this.sync.stop();
+    this.#listings.close();
+    await this.#store.close();
+  }
+
+  async #sweep(): Promise<void> {
+    // A failed sweep leaves files behind; the next one takes them.
+    await this.#context.pinned.sweep(() => this.#store.read(pinnedFiles)).catch(() => undefined);
+  }
+}
+
+function policyOf(user: UserConfig, account: AccountConfig) {
+  return {
+    name: account.id,
+    authority: account.authority,
+    onUpstreamDelete: account.onUpstreamDelete,
+    addresses: account.addresses.map((address) => address.toLowerCase()),
+    folders: Object.fromEntries(Object.entries(account.folders).filter(([, folder]) => folder !== undefined)),
+    isDefault: account.id === user.defaultAccount,
+  };
+}
+
+/** The disk cache names bodies by row ids, so it belongs to one database; what another one left is removed. */
+async function openCache(
+  dir: string,
+  storeId: string,
+  user: string,
+  memory: MemoryCache,
+  bytes: number,
+): Promise<BodyCache> {
+  const root = path.join(dir, 'cache');
+  for (const name of await readdir(root).catch(() => [])) {
+    if (name !== storeId) await rm(path.join(root, name), { recursive: true, force: true });
+  }
+  return BodyCache.open(`${user}/${storeId}`, path.join(root, storeId), memory, bytes);
+}
