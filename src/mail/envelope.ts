@@ -1,4 +1,4 @@
-import { type HeaderField, headerFields, unfoldedValue } from './header.js';
+import { type HeaderField, headerFields, MAX_HEADER_OCTETS, unfoldedValue } from './header.js';
 import { type Address, MAX_ADDRESSES, parseAddresses } from './header-address.js';
 import { humanString, nstring } from './mime-wire.js';
 
@@ -26,7 +26,7 @@ export interface Envelope {
 export function readEnvelope(header: Buffer): Envelope {
   const text: Partial<Record<TextField, string>> = {};
   const addresses: Partial<Record<AddressField, Address[]>> = {};
-  for (const field of headerFields(header)) {
+  for (const field of headerFields(header, 0, Math.min(header.length, MAX_HEADER_OCTETS))) {
     const name = envelopeField(header, field);
     if (name === undefined) continue;
     const value = unfoldedValue(header, field);

@@ -15,6 +15,8 @@ const COLON = 58;
  * single 50 MB header line from stalling the event loop.
  */
 export const MAX_FIELD_OCTETS = 1 << 20;
+/** Octets of a header that envelope and identity look at, for the same reason; its last field may be cut there. */
+export const MAX_HEADER_OCTETS = 1 << 20;
 
 /**
  * Offset just behind the blank line that ends the header starting at `start`, or `end` when there is none (then all of

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { blankLine, fieldEnd, headerEnd, headerField, unfoldedValue } from './header.js';
+import { blankLine, fieldEnd, headerEnd, headerField, MAX_HEADER_OCTETS, unfoldedValue } from './header.js';
 import { parseAddresses } from './header-address.js';
 import { parseMessageDate } from './header-date.js';
 import { structureLeaves } from './mime-structure-reader.js';
@@ -107,7 +107,7 @@ function readFields(header: Buffer): IdentityFields {
     to: null,
     received: [],
   };
-  const end = header.length;
+  const end = Math.min(header.length, MAX_HEADER_OCTETS);
   for (let at = 0; at < end && blankLine(header, at, end) === 0; ) {
     const next = fieldEnd(header, at, end);
     const name = identityField(header, at, next);

@@ -58,15 +58,17 @@ export class MimeParser {
   readonly #bytes: Buffer;
   readonly #boundaries = new BoundarySet<Node>();
   readonly #root = new Node(0, null);
-  /** The innermost part that is open; null before the first header and when all is read. */
-  #open: Node | null = null;
-  /** Where to look for the next line of dashes: the line end before it. */
-  #from = 0;
+  readonly #lines: LineCounter;
+  /** The innermost part that is open; null when all is read. */
+  #open: Node | null = this.#root;
+  /** Whether its header is being read, at `#at`; else its body, where `#at` is the line end before the next line. */
+  #inHeader = true;
+  #at = 0;
+  /** The line end before the next line of dashes, or the end of the mail; -1 until it is looked for. */
+  #dashes = -1;
   /** Behind the last boundary line or header: its line end is its own, not the next boundary's. */
   #floor = 0;
-  #parts = 0;
-  #done = false;
-  readonly #lines: LineCounter;
+  #parts = 1;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
@@ -80,30 +82,95 @@ export class MimeParser {
 
   /** Reads on for about `octets`; true when the end is reached. */
   run(octets: number): boolean {
-    if (this.#open === null && !this.#done) this.#enter(this.#root);
-    for (let left = octets; left > 0 && !this.#done; ) left -= this.#step();
-    return this.#done;
+    for (let left = octets; left > 0 && this.#open !== null; ) {
+      left -= this.#inHeader ? this.#stepHeader(this.#open) : this.#stepBody();
+    }
+    return this.#open === null;
   }
 
-  /** Goes to the next boundary or the end; answers what that cost. */
-  #step(): number {
+  /** Reads some fields of the header, to its blank line or, where that is missing, to a boundary or the end. */
+  #stepHeader(node: Node): number {
     const bytes = this.#bytes;
-    const from = this.#from;
-    const found = this.#watching ? bytes.indexOf(LINE_OF_DASHES, from) : -1;
-    if (found < 0) {
-      this.#close(null, bytes.length);
-      this.#done = true;
-      return bytes.length - from;
+    const end = bytes.length;
+    const start = this.#at;
+    let at = start;
+    while (at < end && at - start < SLICE_OCTETS / 4) {
+      const blank = blankLine(bytes, at, end);
+      if (blank > 0) {
+        node.bodyStart = at + blank;
+        this.#floor = node.bodyStart;
+        this.#at = node.bodyStart - 1;
+        this.#enter(node, true);
+        return at - start + LINE_COST;
+      }
+      if (this.#boundaryAt(at)) break;
+      const next = fieldEnd(bytes, at, end);
+      node.content.read(bytes, headerField(bytes, at, next));
+      at = next;
     }
-    const match = this.#boundaries.match(bytes, found + LINE_OF_DASHES.length, bytes.length);
-    if (match === null) this.#from = found + 1;
-    else this.#boundary(match, found);
-    return found - from + LINE_COST;
+    this.#at = at;
+    if (at < end && !this.#boundaryAt(at)) return at - start;
+    // The line end before a boundary is the boundary's, also in a header.
+    node.bodyStart = at < end ? Math.max(node.headerStart, lineEndBefore(bytes, at)) : end;
+    this.#at = Math.max(0, at - 1);
+    this.#enter(node, false);
+    return at - start + LINE_COST;
+  }
+
+  #boundaryAt(at: number): boolean {
+    const bytes = this.#bytes;
+    if (bytes[at] !== DASH || bytes[at + 1] !== DASH || !this.#watching) return false;
+    return this.#boundaries.match(bytes, at + 2, bytes.length) !== null;
   }
 
   /** Whether a boundary can still begin or end anything. */
   get #watching(): boolean {
     return this.#boundaries.size > 0 && this.#parts < MAX_MIME_PARTS;
+  }
+
+  /** Goes over from the header of `node` to its body. */
+  #enter(node: Node, hasBody: boolean): void {
+    this.#inHeader = false;
+    const boundary = classify(node, hasBody, this.#parts);
+    if (boundary !== null) this.#boundaries.push(boundary, node);
+    if (node.text) node.lines = this.#lines.start(node.bodyStart);
+    if (node.kind !== 'message') return;
+    node.lines = this.#lines.startMessage(node.bodyStart);
+    const message = this.#append(node, node.bodyStart);
+    // A message whose wrapping was cut off before its body has nothing, not even a header.
+    if (!hasBody) this.#enter(message, false);
+    else this.#at = node.bodyStart;
+  }
+
+  /** Opens a part whose header starts at `start`. */
+  #append(parent: Node, start: number): Node {
+    const child = new Node(start, parent);
+    parent.children.push(child);
+    this.#parts += 1;
+    this.#open = child;
+    this.#inHeader = true;
+    return child;
+  }
+
+  /** Goes to the next boundary or the end; answers what that cost. */
+  #stepBody(): number {
+    const bytes = this.#bytes;
+    const from = this.#at;
+    if (this.#dashes < 0) {
+      const found = this.#watching ? bytes.indexOf(LINE_OF_DASHES, from) : -1;
+      this.#dashes = found < 0 ? bytes.length : found;
+    }
+    const dashes = this.#dashes;
+    if (!this.#lines.approach(dashes)) return SLICE_OCTETS;
+    this.#dashes = -1;
+    if (dashes === bytes.length) {
+      this.#close(null, dashes);
+      return dashes - from;
+    }
+    const match = this.#boundaries.match(bytes, dashes + LINE_OF_DASHES.length, bytes.length);
+    if (match === null) this.#at = dashes + 1;
+    else this.#boundary(match, dashes);
+    return dashes - from + LINE_COST;
   }
 
   /** A boundary whose line starts behind the LF at `lf`. */
@@ -115,61 +182,11 @@ export class MimeParser {
     const end = bytes.indexOf(LF, lf + 1);
     const next = end < 0 ? bytes.length : end + 1;
     this.#floor = next;
-    this.#from = next - 1;
+    this.#at = next - 1;
     // A boundary that is cut off at the end begins nothing.
-    if (!closing && end >= 0) this.#enter(this.#append(owner, next));
-  }
-
-  #append(parent: Node, start: number): Node {
-    const child = new Node(start, parent);
-    parent.children.push(child);
-    return child;
-  }
-
-  /** Opens `part` with its header, and the messages that begin right behind it. */
-  #enter(part: Node): void {
-    let hasBody = true;
-    for (let node = part; ; node = this.#append(node, node.bodyStart)) {
-      this.#parts += 1;
-      this.#open = node;
-      // A message whose wrapping was cut off before its body has nothing, not even a header.
-      hasBody &&= this.#readHeader(node);
-      const boundary = classify(node, hasBody, this.#parts);
-      if (boundary !== null) this.#boundaries.push(boundary, node);
-      if (node.text) node.lines = this.#lines.at(node.bodyStart);
-      if (node.kind !== 'message') return;
-      node.lines = this.#lines.enter(node.bodyStart);
-    }
-  }
-
-  /** Reads to the blank line or, where that is missing, to a boundary or the end; answers where the next line starts. */
-  #readHeader(node: Node): boolean {
-    const bytes = this.#bytes;
-    const end = bytes.length;
-    let at = node.headerStart;
-    while (at < end) {
-      const blank = blankLine(bytes, at, end);
-      if (blank > 0) {
-        node.bodyStart = at + blank;
-        this.#floor = node.bodyStart;
-        this.#from = node.bodyStart - 1;
-        return true;
-      }
-      if (this.#boundaryAt(at)) break;
-      const next = fieldEnd(bytes, at, end);
-      node.content.read(bytes, headerField(bytes, at, next));
-      at = next;
-    }
-    // The line end before a boundary is the boundary's, also in a header.
-    node.bodyStart = at < end ? Math.max(node.headerStart, lineEndBefore(bytes, at)) : end;
-    this.#from = Math.max(0, at - 1);
-    return false;
-  }
-
-  #boundaryAt(at: number): boolean {
-    const bytes = this.#bytes;
-    if (bytes[at] !== DASH || bytes[at + 1] !== DASH || !this.#watching) return false;
-    return this.#boundaries.match(bytes, at + 2, bytes.length) !== null;
+    if (closing || end < 0) return;
+    this.#append(owner, next);
+    this.#at = next;
   }
 
   /** Ends the open parts inside `owner` (null: all of them) at `end`; `owner` is the open one then. */
@@ -177,8 +194,8 @@ export class MimeParser {
     let node = this.#open;
     for (; node !== null && node !== owner; node = node.parent) {
       node.bodyEnd = Math.max(node.bodyStart, end);
-      if (node.kind === 'message') node.lines = this.#lines.leave(node.bodyEnd) - node.lines;
-      else if (node.text) node.lines = this.#lines.to(node.bodyEnd) - node.lines;
+      if (node.kind === 'message') node.lines = this.#lines.endMessage(node.bodyEnd) - node.lines;
+      else if (node.text) node.lines = this.#lines.end(node.bodyEnd) - node.lines;
     }
     this.#open = node;
   }
@@ -207,41 +224,53 @@ function lineEndBefore(bytes: Buffer, line: number): number {
 
 /**
  * Counts line ends forwards, each octet at most once. Attachments are most of the bytes of a mail and nobody asks for
- * their lines, unless they are inside a message/rfc822: so positions may be skipped while no message is open.
+ * their lines, unless they are inside a message/rfc822: so what lies between two texts is skipped elsewhere.
  */
 class LineCounter {
   readonly #bytes: Buffer;
   #at = 0;
   #count = 0;
   #messages = 0;
+  #running = false;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
   }
 
-  /** The count at `offset`, where counting may start afresh. */
-  at(offset: number): number {
-    if (this.#messages > 0) return this.to(offset);
-    this.#at = offset;
-    this.#count = 0;
-    return 0;
+  /** The count at the start of a text. */
+  start(offset: number): number {
+    if (!this.#running) {
+      this.#at = offset;
+      this.#count = 0;
+      this.#running = true;
+    }
+    return this.#to(offset);
   }
 
-  /** `at`, for the body of a message, until `leave`. */
-  enter(offset: number): number {
-    const count = this.at(offset);
+  /** The count at its end. */
+  end(offset: number): number {
+    this.#running = this.#messages > 0;
+    return this.#to(offset);
+  }
+
+  startMessage(offset: number): number {
     this.#messages += 1;
-    return count;
+    return this.start(offset);
   }
 
-  leave(offset: number): number {
-    const count = this.to(offset);
+  endMessage(offset: number): number {
     this.#messages -= 1;
-    return count;
+    return this.end(offset);
   }
 
-  /** The count at `offset`, from the last place where counting started. */
-  to(offset: number): number {
+  /** Counts on towards `offset`, a slice at most; true when the rest is no more than that. */
+  approach(offset: number): boolean {
+    if (!this.#running || offset - this.#at <= SLICE_OCTETS) return true;
+    this.#to(this.#at + SLICE_OCTETS);
+    return false;
+  }
+
+  #to(offset: number): number {
     const bytes = this.#bytes;
     let count = this.#count;
     for (let i = this.#at; i < offset; i += 1) if (bytes[i] === LF) count += 1;
