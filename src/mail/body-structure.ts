@@ -13,17 +13,30 @@ const NO_PART_EXTENDED = `("text" "plain" (${DEFAULT_CHARSET}) NIL NIL "7bit" 0 
  * `root` was read from: the envelopes of the messages inside come from there.
  */
 export function bodyStructureWire(bytes: Buffer, root: MimePart): Buffer {
-  return Buffer.from(partText(bytes, root, true), 'latin1');
+  return wire(bytes, root, true);
 }
 
 /** The same for BODY: without extension data. */
 export function bodyWire(bytes: Buffer, root: MimePart): Buffer {
-  return Buffer.from(partText(bytes, root, false), 'latin1');
+  return wire(bytes, root, false);
 }
 
-/** One part; the recursion is as deep as parts nest, which the reader limits (`MAX_MIME_DEPTH`). */
-function partText(bytes: Buffer, part: MimePart, extended: boolean): string {
-  if (part.kind === 'multipart') return multipartText(bytes, part, extended);
+function wire(bytes: Buffer, root: MimePart, extended: boolean): Buffer {
+  const out: string[] = [];
+  writePart(out, bytes, root, extended);
+  return Buffer.from(out.join(''), 'latin1');
+}
+
+/**
+ * Writes one part. The recursion is as deep as parts nest, which the reader limits (`MAX_MIME_DEPTH`); the pieces are
+ * joined once, for each level that copied what is below it would cost a peer nothing and us a hundredfold.
+ */
+function writePart(out: string[], bytes: Buffer, part: MimePart, extended: boolean): void {
+  if (part.kind === 'multipart') writeMultipart(out, bytes, part, extended);
+  else writeOnePart(out, bytes, part, extended);
+}
+
+function writeOnePart(out: string[], bytes: Buffer, part: MimePart, extended: boolean): void {
   const { content } = part;
   const items = [
     ...typeOf(part),
@@ -33,23 +46,25 @@ function partText(bytes: Buffer, part: MimePart, extended: boolean): string {
     wireString(content.encoding ?? '7bit'),
     String(part.bodyEnd - part.bodyStart),
   ];
+  out.push('(', items.join(' '));
   const [message] = part.children;
   if (part.kind === 'message' && message !== undefined) {
-    items.push(envelopeText(bytes.subarray(message.headerStart, message.bodyStart)));
-    items.push(partText(bytes, message, extended));
+    out.push(' ', envelopeText(bytes.subarray(message.headerStart, message.bodyStart)), ' ');
+    writePart(out, bytes, message, extended);
   }
-  if (part.text || part.kind === 'message') items.push(String(part.lines));
-  if (extended) items.push(nstring(content.md5), ...extension(content));
-  return `(${items.join(' ')})`;
+  if (part.text || part.kind === 'message') out.push(` ${part.lines}`);
+  if (extended) out.push(` ${nstring(content.md5)} ${extension(content)}`);
+  out.push(')');
 }
 
-function multipartText(bytes: Buffer, part: MimePart, extended: boolean): string {
+function writeMultipart(out: string[], bytes: Buffer, part: MimePart, extended: boolean): void {
   const { content, children } = part;
-  const none = extended ? NO_PART_EXTENDED : NO_PART;
-  const parts = children.length === 0 ? none : children.map((child) => partText(bytes, child, extended)).join('');
-  const items = [parts, wireString(content.subtype ?? 'mixed')];
-  if (extended) items.push(params(content.params, false), ...extension(content));
-  return `(${items.join(' ')})`;
+  out.push('(');
+  if (children.length === 0) out.push(extended ? NO_PART_EXTENDED : NO_PART);
+  for (const child of children) writePart(out, bytes, child, extended);
+  out.push(` ${wireString(content.subtype ?? 'mixed')}`);
+  if (extended) out.push(` ${params(content.params, false)} ${extension(content)}`);
+  out.push(')');
 }
 
 /** Type and subtype, in the sender's spelling; message/rfc822 in ours, since readers compare it. */
@@ -69,10 +84,10 @@ function params(list: readonly MimeParam[], text: boolean): string {
 }
 
 /** Disposition, language and location (body-ext-1part and body-ext-mpart). */
-function extension({ disposition, language, location }: MimeContent): string[] {
+function extension({ disposition, language, location }: MimeContent): string {
   return [
     disposition === null ? 'NIL' : `(${wireString(disposition.type)} ${params(disposition.params, false)})`,
     language === null ? 'NIL' : `(${language.map(wireString).join(' ')})`,
     nstring(location),
-  ];
+  ].join(' ');
 }

@@ -190,11 +190,12 @@ class AddressReader {
     const reader = this.#in;
     let text = '';
     while (reader.seesKind(ATEXT_OR_DOT)) {
-      text += reader.run(ATEXT_OR_DOT);
+      const word = reader.run(ATEXT_OR_DOT);
+      text += word;
       const behind = reader.at;
       if (!reader.skipCfws()) return null;
       // RFC 5322 §4.4: CFWS may stand around the dots, and only there.
-      if (!text.endsWith('.') && !reader.sees('.')) return text;
+      if (!word.endsWith('.') && !reader.sees('.')) return text;
       if (reader.at === behind) return text;
     }
     return text === '' ? null : text;
