@@ -21,6 +21,9 @@ const PACKAGES = {
     { name: 'curl', program: 'curl' },
     { name: 'python3', program: 'python3' },
     { name: 'openssl', program: 'openssl' },
+    { name: 'postfix', program: 'smtp-sink' },
+    { name: 'swaks', program: 'swaks' },
+    { name: 'msmtp', program: 'msmtp' },
   ],
 };
 

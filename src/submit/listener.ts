@@ -118,7 +118,7 @@ export class Listener {
     client.transaction?.abort();
     const { SIZE: size, SMTPUTF8: utf8 } = args || {};
     client.transaction = new Transaction(
-      { ...this.#parts, user: user.name, senders: user.senders },
+      { ...this.#parts, senders: user.senders },
       { sender: address, size: typeof size === 'string' ? Number(size) : null, utf8: utf8 !== undefined },
     );
   }

@@ -42,6 +42,7 @@ export class Relay {
     socket.setTimeout(0);
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (error) => this.#fail('connection', error.message));
+    socket.on('end', () => this.#fail('connection', 'the server closed the connection'));
     socket.on('close', () => this.#fail('connection', 'the server closed the connection'));
   }
 
@@ -92,10 +93,13 @@ export class Relay {
     return await this.#command(`RCPT TO:<${this.#address(address, utf8)}>`);
   }
 
-  /** DATA and the content; resolves to the reply behind the final dot, or to the refusal of DATA. */
-  async data(parts: readonly Buffer[]): Promise<Reply> {
-    const started = await this.#command('DATA');
-    if (started.code !== 354) return started;
+  /** DATA (RFC 5321 §4.1.1.4); after 354 the server awaits `content`, and nothing else. */
+  async data(): Promise<Reply> {
+    return await this.#command('DATA');
+  }
+
+  /** The content and its end; resolves to the verdict on the message. From here on a lost reply leaves open what it was. */
+  async content(parts: readonly Buffer[]): Promise<Reply> {
     this.#early = null;
     for (const block of dotStuffed(parts)) {
       if (this.#early !== null || this.#failure !== null) break;

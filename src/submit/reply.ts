@@ -46,6 +46,11 @@ export function oneLine(text: string): string {
   return plain.length > SUBMIT_LIMITS.replyText ? `${plain.slice(0, SUBMIT_LIMITS.replyText - 3)}...` : plain;
 }
 
+/** Positive completion (RFC 5321 §4.2.1). */
+export function succeeded({ code }: Reply): boolean {
+  return code >= 200 && code < 300;
+}
+
 /** The upstream's refusal as an answer to the client. */
 export function refusalOf(reply: Reply, account: string): Refusal {
   const text = `${reply.text === '' ? 'no reason given' : reply.text} (answer of the server of account ${account})`;
