@@ -8,6 +8,9 @@ export interface Timing {
   readonly octets: number;
 }
 
+/** More than any tagged line is long (a LOGIN tells all capabilities). */
+const TAIL = 4096;
+
 /** An IMAP client that does next to nothing with an answer, so that the server's time is what is measured. */
 export class BareClient {
   readonly #socket: Socket;
@@ -97,12 +100,12 @@ export class BareClient {
   #take(chunk: Buffer): void {
     this.#octets += chunk.length;
     this.#kept?.push(chunk);
-    const text = chunk.toString('latin1', Math.max(0, chunk.length - 400));
-    this.#tail = chunk.length >= 400 ? text : (this.#tail + text).slice(-400);
+    const text = chunk.toString('latin1', Math.max(0, chunk.length - TAIL));
+    this.#tail = chunk.length >= TAIL ? text : (this.#tail + text).slice(-TAIL);
     this.#onChunk();
   }
 
-  #until(matches: RegExp, timeoutMs = 600_000): Promise<void> {
+  #until(matches: RegExp, timeoutMs = 120_000): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no ${matches} within ${timeoutMs} ms`)), timeoutMs);
       const look = (): void => {
