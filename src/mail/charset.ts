@@ -8,6 +8,7 @@ export interface CharsetDecoder {
 
 /** Names that senders use and iconv-lite does not know. */
 const ALIASES = new Map<string, string>([
+  ['utf-8', 'utf8'],
   ['us-ascii', 'utf8'],
   ['ascii', 'utf8'],
   ['ansi_x3.4-1968', 'utf8'],
@@ -24,11 +25,15 @@ const ALIASES = new Map<string, string>([
   ['cp-850', 'cp850'],
 ]);
 
+/** What iconv-lite has beside charsets: for it, base64 is an encoding like any other. */
+const CODECS: ReadonlySet<string> = new Set(['base64', 'hex']);
+
 /** iconv-lite's name of a charset that mail names, or null when it has none. */
 export function knownCharset(name: string): string | null {
   const lower = name.trim().toLowerCase();
   const alias = ALIASES.get(lower) ?? lower;
-  return alias !== '' && alias.length <= 40 && iconv.encodingExists(alias) ? alias : null;
+  if (alias === '' || alias.length > 40 || CODECS.has(alias.replace(/[^a-z0-9]/g, ''))) return null;
+  return iconv.encodingExists(alias) ? alias : null;
 }
 
 /**

@@ -48,7 +48,7 @@ export class TransferDecoder {
     this.#rest = '';
     if (rest === '') return NOTHING;
     if (this.#encoding === 'base64') return Buffer.from(rest, 'base64');
-    return quotedPrintable(rest, rest.length);
+    return quotedPrintable(rest, rest.length, true);
   }
 
   /** RFC 2045 §6.8: characters outside the alphabet are skipped. */
@@ -63,22 +63,25 @@ export class TransferDecoder {
     const text = this.#rest + octets.toString('latin1');
     const end = completeEnd(text);
     this.#rest = text.slice(end);
-    return quotedPrintable(text, end);
+    return quotedPrintable(text, end, false);
   }
 }
 
-/** How far `text` can be decoded whatever comes next. */
+/** How far `text` can be decoded whatever comes next: not into white space, nor into what a `=` may begin. */
 function completeEnd(text: string): number {
-  const { length } = text;
-  let end = length;
-  const oldest = Math.max(0, length - MAX_HELD);
-  while (end > oldest && ' \t\r'.includes(text[end - 1]!)) end -= 1;
-  const equals = text.lastIndexOf('=', end - 1);
-  return equals >= 0 && equals >= end - 2 ? equals : end;
+  const oldest = Math.max(0, text.length - MAX_HELD);
+  let end = text.length;
+  for (;;) {
+    const before = end;
+    while (end > oldest && ' \t\r'.includes(text[end - 1]!)) end -= 1;
+    if (end > oldest && text[end - 1] === '=') end -= 1;
+    else if (end > oldest + 1 && text[end - 2] === '=') end -= 2;
+    if (end === before) return end;
+  }
 }
 
 /** RFC 2045 §6.7, the first `end` octets of `text`; what is no encoding stands for itself. */
-function quotedPrintable(text: string, end: number): Buffer {
+function quotedPrintable(text: string, end: number, final: boolean): Buffer {
   const out = Buffer.allocUnsafe(end);
   let to = 0;
   /** Behind the last octet that is not white space of this line. */
@@ -86,7 +89,7 @@ function quotedPrintable(text: string, end: number): Buffer {
   for (let at = 0; at < end; at += 1) {
     const code = text.charCodeAt(at);
     if (code === 61) {
-      const lineBreak = softBreak(text, at + 1, end);
+      const lineBreak = softBreak(text, at + 1, end, final);
       if (lineBreak > 0) {
         at = lineBreak - 1;
         solid = to;
@@ -115,13 +118,13 @@ function quotedPrintable(text: string, end: number): Buffer {
   return out.subarray(0, to);
 }
 
-/** Behind the soft line break whose `=` stands before `at`, or 0. */
-function softBreak(text: string, at: number, end: number): number {
+/** Behind the soft line break whose `=` stands before `at`, or 0; the end of the text breaks its line too. */
+function softBreak(text: string, at: number, end: number, final: boolean): number {
   let next = at;
   while (next < end && (text.charCodeAt(next) === 32 || text.charCodeAt(next) === 9)) next += 1;
   if (next < end && text.charCodeAt(next) === 13) next += 1;
   if (next < end && text.charCodeAt(next) === 10) return next + 1;
-  return next === end ? end : 0;
+  return final && next === end ? end : 0;
 }
 
 /** Far below zero when it is no digit, so that the sum is too. */

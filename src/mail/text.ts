@@ -121,9 +121,9 @@ function* leafText(bytes: Buffer, part: MimePart, overlap: number): Generator<st
   if (last !== '') yield tail + last;
 }
 
-/** The charset that a part names, when it is one that we know and that tells more than ASCII does. */
+/** The charset that a part names, when we know it and it is another than ASCII or UTF-8: these two are often wrong. */
 function charsetOf(part: MimePart): string | null {
   const name = part.content.params.find(([key]) => key.toLowerCase() === 'charset')?.[1];
   const known = name === undefined ? null : knownCharset(name);
-  return known === 'utf8' && !/^utf-?8$/i.test(name ?? '') ? null : known;
+  return known === 'utf8' ? null : known;
 }

@@ -181,15 +181,15 @@ t.test('parseMime stops at MAX_MIME_DEPTH and MAX_MIME_PARTS and leaves the rest
 t.test('bodyStructureWire shows types, parameters, sizes and extension data', async (t) => {
   t.equal(
     structure(corpus('alternative')),
-    '(("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 21 2 NIL NIL NIL NIL)' +
-      '("text" "html" ("charset" "utf-8") NIL NIL "quoted-printable" 43 2 NIL NIL NIL NIL)' +
+    '(("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 23 2 NIL NIL NIL NIL)' +
+      '("text" "html" ("charset" "utf-8") NIL NIL "quoted-printable" 40 2 NIL NIL NIL NIL)' +
       ' "alternative" ("boundary" "=_alt") NIL NIL NIL)',
   );
   const bytes = corpus('alternative');
   t.equal(
     bodyWire(bytes, parseMime(bytes)).toString(),
-    '(("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 21 2)' +
-      '("text" "html" ("charset" "utf-8") NIL NIL "quoted-printable" 43 2) "alternative")',
+    '(("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 23 2)' +
+      '("text" "html" ("charset" "utf-8") NIL NIL "quoted-printable" 40 2) "alternative")',
     'BODY has no extension data',
   );
   t.match(structure(corpus('mixed-related-alternative')), '("attachment" ("filename" "a very long name.pdf"))');
