@@ -37,8 +37,8 @@ export function createAdmin(options: AdminOptions): Admin {
     start: async () => {
       await removeStaleSocket(file);
       await withShortPath(file, (short) => listenPrivately(local, short));
-      await chmod(file, 0o600);
       try {
+        await chmod(file, 0o600);
         await listen(tcp, { host: options.host, port: options.port });
       } catch (error) {
         await stop(local);
