@@ -86,8 +86,13 @@ class ImapUpstream implements Upstream {
   async read<T>(path: string, since: FolderCursor | null, use: (folder: FolderReader) => Promise<T>): Promise<T> {
     const lane = this.#freest();
     lane.readers += 1;
+    const { signal } = lane;
     try {
-      return await lane.reads.run(async () => use(await this.#openFolder(lane, path, since)));
+      return await lane.reads.run(async () => {
+        // Called off while it waited for its turn.
+        signal.throwIfAborted();
+        return use(await this.#openFolder(lane, path, since));
+      });
     } finally {
       lane.readers -= 1;
     }

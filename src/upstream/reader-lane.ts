@@ -49,6 +49,11 @@ export class ReaderLane {
     this.#clock = clock;
   }
 
+  /** Aborts with the next `disconnect`. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
   get connected(): boolean {
     return this.#session !== null;
   }
