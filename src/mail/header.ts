@@ -90,13 +90,14 @@ export function fieldName(bytes: Buffer, field: HeaderField): string {
 }
 
 /**
- * The field's value as a binary string: line ends removed, the white space of the folds kept (RFC 5322 §2.2.3), outer
- * white space trimmed.
+ * The field's value as a binary string: line ends removed, the white space of the folds kept (RFC 5322 §2.2.3), a CR
+ * that ends no line made a space, outer white space trimmed.
  */
 export function unfoldedValue(bytes: Buffer, field: HeaderField): string {
   const end = Math.min(field.end, field.valueStart + MAX_FIELD_OCTETS);
   const text = bytes.toString('latin1', field.valueStart, end);
-  return trimWsp(text.includes('\n') ? text.replace(/\r?\n/g, '') : text);
+  if (!text.includes('\n') && !text.includes('\r')) return trimWsp(text);
+  return trimWsp(text.replace(/\r?\n/g, '').replaceAll('\r', ' '));
 }
 
 /** Without spaces and tabs at either end. */

@@ -182,6 +182,7 @@ function* odd(): Generator<[string, Buffer]> {
     encoded: '=?x?q?a?= =?x?q?b?= <a@b>',
   };
   for (const [name, value] of Object.entries(addresses)) yield [`address-${name}`, address(value)];
+  yield ['address-domain-dot', address('a@b.c., N <d@e.>')];
   yield ['address-dot-space', address('a . b@c')];
   const types: Readonly<Record<string, string>> = {
     'no-subtype': 'text',
@@ -230,6 +231,8 @@ function* odd(): Generator<[string, Buffer]> {
     mail('Subject : spaced', 'a line without colon', ':no name', 'From: a@b', ' ', 'X-Empty:', '', 'x', ''),
   ];
   yield ['fields-reply', mail('From: a@b', 'Reply-To: r@r', 'Sender: s@s', 'In-Reply-To: <x"y\\z>', '', 'x', '')];
+  yield ['fields-trailing', mail('Subject: x \t', 'Date: d  ', 'Message-ID: <a@b>\t', '', 'x', '')];
+  yield ['fields-cr', mail('Subject: a\rb', 'Date: d\re', 'To: a@b,\rc@d', '', 'x\ry', '')];
   yield ['subject-quotes', mail('Subject: "quoted" \\ text', 'From: a@b', '', 'x', '')];
   yield ['subject-eightbit', mail('Subject: \xc3\xa9t\xc3\xa9', 'Date: \xe9', '', '\xe9\xe9', '')];
   yield ['header-nul', mail('Subject: nul\0x', 'From: a\0b@c', 'X-Nul: \0', '', 'nul \0 in body', '')];
