@@ -104,7 +104,7 @@ class BodyTransfer implements CommandHandler {
     if (this.failure !== null) return;
     try {
       const busy = call();
-      if (busy === undefined) return;
+      if (!(busy instanceof Promise)) return;
       const settled = busy.catch((error: unknown) => {
         this.failure ??= { error };
       });
