@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { z } from 'zod';
 import { MergeboxError } from '../util/errors.js';
+import { isLoopback } from '../util/loopback.js';
 import { Secret } from '../util/secret.js';
 import type { Config, UserConfig } from './config.js';
 import { JsonError, parseJson } from './json.js';
@@ -31,6 +32,9 @@ export async function loadConfig(
   if (config === null || problems.length > 0) throw refusal(absolute, problems);
   if (resolver.literalSecrets > 0 && (await readableByOthers(absolute))) {
     warn(`${absolute} holds passwords and can be read by others on this machine: chmod 600, or use env or file`);
+  }
+  if (!isLoopback(config.admin.host)) {
+    warn(`admin.host ${config.admin.host} shows status and metrics without TLS to everyone who reaches it`);
   }
   return freeze(config);
 }

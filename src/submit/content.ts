@@ -62,7 +62,10 @@ export async function withContent<T>(
     }
     refusal ??= scan.end();
     if (refusal !== null) throw refusal;
-    return await use({ bytes: Buffer.concat(chunks, size), eightBit: scan.eightBit });
+    const bytes = Buffer.concat(chunks, size);
+    // The pieces would otherwise stay in memory beside the whole for as long as the upstream server takes.
+    chunks.length = 0;
+    return await use({ bytes, eightBit: scan.eightBit });
   } finally {
     budget.give(held);
   }

@@ -154,6 +154,7 @@ export class Listener {
     } catch (error) {
       transaction.abort();
       if (error instanceof Refusal) metrics.messages(error.temporary ? 'deferred' : 'refused');
+      else if (stream.destroyed) log.debug({ user, error: errorText(error) }, 'the client left within its message');
       else log.error({ user, error: errorText(error) }, 'submitting a message failed');
       throw error instanceof Refusal ? error : new Refusal(451, '4.3.0', 'something failed here; try again later');
     } finally {

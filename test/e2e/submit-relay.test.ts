@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { Authenticator } from '../../src/auth/authenticator.js';
 import { hashPassword } from '../../src/auth/password.js';
-import { RELAY_TIMEOUTS } from '../../src/submit/limits.js';
+import { RELAY_TIMEOUTS, SUBMIT_LIMITS } from '../../src/submit/limits.js';
 import { createSubmission, type SubmissionOptions } from '../../src/submit/submission.js';
 import type { SendingAccount } from '../../src/submit/types.js';
 import { systemClock } from '../../src/util/clock.js';
@@ -537,6 +537,30 @@ print(1)
   t.match((await send(box.none)).replies.final, [250, String], 'the server goes on');
   t.equal(server.mails.length, 1);
   t.equal(server.commandsOf('DATA').length, 1);
+});
+
+t.test('recipients and connections end at their limits', async (t) => {
+  const server = await upstream(t);
+  const box = await setUp(t, [account('work', server)]);
+  const client = await dialog(t, box.none);
+  await client.logIn();
+  await client.say('MAIL FROM:<alice@work.example>');
+  for (let i = 1; i <= SUBMIT_LIMITS.recipients; i += 1) {
+    const reply = await client.say(`RCPT TO:<r${i}@far.example>`);
+    if (!reply.startsWith('250')) t.fail(reply);
+  }
+  t.match(await client.say('RCPT TO:<one-more@far.example>'), /^452 4\.5\.3 /);
+  await client.say('DATA');
+  t.match(await client.say(`${crlf(MESSAGE)}.`), /^250 /);
+  t.equal(server.mails[0]?.to.length, SUBMIT_LIMITS.recipients);
+  const others = Array.from({ length: SUBMIT_LIMITS.clientsPerAddress - 1 }, () => dialog(t, box.none));
+  await Promise.all(others);
+  await t.rejects(dialog(t, box.none), /closed the connection|421/, 'one connection too many');
+  const script = `
+import socket
+s = socket.create_connection(('127.0.0.1', p['port'])); print(json.dumps(s.makefile().readline().strip()))
+`;
+  t.match(await runPython<string>(script, { port: box.none }), /^421 4\.7\.0 too many connections|^421 /);
 });
 
 t.test('curl, swaks and msmtp send through it', async (t) => {

@@ -232,7 +232,7 @@ t.test('loadConfig checks certificate, key and authorities', async (t) => {
   await t.rejects(tls('one.crt', 'two.key'), { message: /tls\.key: is not the key of the certificate/ });
   await t.rejects(tls('none.crt', 'one.key'), { message: /tls\.cert: cannot read the file .*none\.crt: ENOENT/ });
   await t.rejects(tls('junk', 'junk'), {
-    message: /tls\.cert: .*no PEM certificate.*tls\.key: .*no PEM private key/,
+    message: /tls\.cert: .*no PEM certificate.*tls\.key: .*no PEM private key/s,
   });
   await t.rejects(tls('one.crt', 'one.key', 'junk'), {
     message: /users\[0\]\.accounts\[0\]\.ca: .*no PEM certificate/,
@@ -272,7 +272,7 @@ t.test('loadConfig freezes what it returns, and hides secrets in it', async (t) 
   t.notOk(JSON.stringify(config).includes(SECRET));
 });
 
-t.test('loadConfig warns of passwords that others can read', async (t) => {
+t.test('loadConfig warns of passwords that others can read, and of an open admin address', async (t) => {
   const file = await write(t, { users: [user()] });
   const warnings: string[] = [];
   await loadConfig(file, {}, (text) => warnings.push(text));
@@ -280,6 +280,8 @@ t.test('loadConfig warns of passwords that others can read', async (t) => {
   await chmod(file, 0o644);
   await loadConfig(file, {}, (text) => warnings.push(text));
   t.match(warnings, [/config\.json holds passwords .* chmod 600/]);
+  await loadConfig(await write(t, { admin: { host: '0.0.0.0' }, users: [user()] }), {}, (text) => warnings.push(text));
+  t.match(warnings[1], /admin\.host 0\.0\.0\.0 shows status and metrics/);
 });
 
 t.test('config.example.json shows every key and loads', async (t) => {
