@@ -8,10 +8,10 @@ import type { Session } from './session.js';
 export async function writeStatus(session: Session, name: string, items: readonly StatusItem[]): Promise<void> {
   checkStatusItems(items);
   const status = await session.user.status(name);
-  // RFC 7162 §3.1: asking for it shows that the client knows CONDSTORE.
-  if (items.includes('HIGHESTMODSEQ')) session.enableCondstore();
   const values = items.map((item) => `${item} ${statusValue(item, status, session.limits.messageBytes)}`);
   session.out.text(`* STATUS ${formatMailbox(name, { utf8: false })} (${values.join(' ')})\r\n`);
+  // RFC 7162 §3.1: asking for it shows that the client knows CONDSTORE.
+  if (items.includes('HIGHESTMODSEQ')) session.enableCondstore();
 }
 
 /** Throws `ParseError` for items of extensions that are not offered. */

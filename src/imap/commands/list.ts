@@ -42,7 +42,7 @@ async function list(session: Session, args: ListArguments): Promise<void> {
     const chosen = isChosen(info, args);
     if (!chosen && !below.has(info.name)) continue;
     const attributes = formatFlagList(listAttributes(info, parents.has(info.name), args));
-    const childInfo = below.has(info.name) ? ` (CHILDINFO (${childCriteria(args)}))` : '';
+    const childInfo = below.has(info.name) ? ` ("CHILDINFO" (${childCriteria(args)}))` : '';
     session.out.text(`* LIST ${attributes} "/" ${formatMailbox(info.name, { utf8: false })}${childInfo}\r\n`);
     if (args.returns.status !== null && chosen && info.selectable) await listStatus(session, info.name, args);
   }
