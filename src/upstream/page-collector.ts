@@ -1,5 +1,6 @@
 import type { FlagText } from '../mail/flags.js';
-import { contentRange, type FetchItems, fetchLiteral, NO_DATE } from '../wire/response-fetch.js';
+import { NO_DATE } from '../wire/response-date.js';
+import { contentRange, type FetchItems, fetchLiteral } from '../wire/response-fetch.js';
 import type { LiteralSink } from '../wire/response-framer.js';
 import { stringContent } from '../wire/response-scan.js';
 import { Arena } from './arena.js';

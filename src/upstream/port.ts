@@ -15,7 +15,7 @@ export interface Upstream {
   status(paths: readonly string[]): Promise<ReadonlyMap<string, FolderState>>;
   /**
    * Opens a folder read-only for the time of `use`, alone on a reader connection. With `since` and a server that has
-   * QRESYNC, the answer carries what vanished and changed.
+   * QRESYNC, the answer carries what vanished and changed. `use` may call anything but `read`, which would wait for it.
    */
   read<T>(path: string, since: FolderCursor | null, use: (folder: FolderReader) => Promise<T>): Promise<T>;
   /** The bytes of one message, in chunks as they come. Throws `nonexistent`, `uidvalidity`. */

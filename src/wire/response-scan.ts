@@ -154,3 +154,13 @@ function copyOf(bytes: Buffer, start: number, end: number): Buffer {
   bytes.copy(copy, 0, start, end);
   return copy;
 }
+
+/** Whether `upper` stands at `at`, ASCII letters compared without case. */
+export function matches(bytes: Buffer, at: number, upper: string): boolean {
+  for (let index = 0; index < upper.length; index += 1) {
+    const byte = bytes[at + index]!;
+    const code = upper.charCodeAt(index);
+    if (byte !== code && !(byte >= 97 && byte <= 122 && byte - 32 === code)) return false;
+  }
+  return true;
+}

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import t from 'tap';
 import { makeCertificates } from '../harness/certificates.js';
@@ -165,13 +166,15 @@ t.test('status looks at many folders at once and leaves out what is not there', 
 });
 
 t.test('messages come page by page in the order asked for, with the owner setting the pace', async (t) => {
-  const server = await startDovecot({ storage: 'sdbox' });
+  const server = await startDovecot();
   t.teardown(() => server.stop());
   const upstream = await upstreamAt(server);
   t.teardown(() => upstream.disconnect());
-  const direct = await server.imap();
-  for (let n = 1; n <= 1_200; n += 1) await direct.ok('APPEND INBOX {}', mail(`m${n}`, 1));
-  direct.close();
+  for (const dir of ['cur', 'new', 'tmp']) await mkdir(join(server.maildir('alice'), dir), { recursive: true });
+  for (let n = 1; n <= 1_200; n += 1) {
+    await writeFile(join(server.maildir('alice'), 'cur', `${1_600_000_000 + n}.M1P1.test:2,`), mail(`m${n}`, 1));
+  }
+  await server.adopt(server.maildir('alice'));
   await upstream.read('INBOX', null, async (folder) => {
     const uids = [...(await folder.uids())].reverse();
     const seen: number[] = [];

@@ -3,15 +3,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { isMergeboxError } from '../../src/util/errors.js';
 import { modSeqText, parseResponse, type Response, uint32 } from '../../src/wire/response.js';
-import {
-  contentRange,
-  FetchItems,
-  fetchLiteral,
-  isFetch,
-  NO_DATE,
-  parseFetch,
-  parseInternalDate,
-} from '../../src/wire/response-fetch.js';
+import { NO_DATE, parseInternalDate } from '../../src/wire/response-date.js';
+import { contentRange, FetchItems, fetchLiteral, isFetch, parseFetch } from '../../src/wire/response-fetch.js';
 import { type FramerLimits, ResponseFramer } from '../../src/wire/response-framer.js';
 import { MAX_NESTING, MAX_SERVER_LITERAL } from '../../src/wire/response-limits.js';
 import { stringContent } from '../../src/wire/response-scan.js';
