@@ -106,18 +106,21 @@ export async function bindCopy(
   await oweFlags(tx, book, [copyId], 'reconciliation: flags changed while the copy was on its way');
 }
 
-/** Merges flags seen at a server into the groups of those copies, and owes the difference where we have more. */
+/**
+ * Merges flags seen at a server into the groups of those copies, and owes the difference where we have more. Returns
+ * how many copies had changed there.
+ */
 export async function recordFlags(
   tx: WriteTx,
   book: AccountBook,
   folder: FolderRow,
   observed: ReadonlyMap<number, FlagText>,
-): Promise<void> {
+): Promise<number> {
   const copies = (await copiesByUids(tx, folder.id, observed.keys())).filter((copy) => copy.state !== 'doomed');
   const seen = copies
     .map((copy) => ({ copy, flags: withUnholdable(observed.get(copy.uid!)!, copy.flags, folder.flags_offered) }))
     .filter(({ copy, flags }) => copy.base !== flags);
-  if (seen.length === 0) return;
+  if (seen.length === 0) return 0;
   const groups = await groupsOfEntries(
     tx,
     seen.flatMap(({ copy }) => copy.entry_id ?? []),
@@ -145,6 +148,7 @@ export async function recordFlags(
   }
   await setGroupFlags(tx, book, changes, `reconciliation: flags changed at ${book.get(folder.account_id).name}`);
   await oweFlags(tx, book, unchanged, 'reconciliation: the server changed a flag back');
+  return seen.length;
 }
 
 /** A vanished copy turned up again under its UID (a held or mistaken disappearance). */

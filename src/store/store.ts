@@ -131,9 +131,7 @@ export class Store {
     if (this.#closed) return Promise.reject(new MergeboxError('unavailable', 'write database: it is closed'));
     return new Promise<T>((resolve, reject) => {
       this.#jobs.push({ task, resolve: resolve as (value: unknown) => void, reject });
-      this.#draining ??= this.#drain().finally(() => {
-        this.#draining = null;
-      });
+      this.#draining ??= this.#drain();
     });
   }
 
@@ -156,6 +154,8 @@ export class Store {
     // The caller that starts the queue may still be adding to it in this turn: let those share the first commit.
     await Promise.resolve();
     while (this.#jobs.length > 0) await this.#commitGroup();
+    // In the turn that saw the queue empty, so that the next write starts it again.
+    this.#draining = null;
   }
 
   async #commitGroup(): Promise<void> {

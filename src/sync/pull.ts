@@ -53,7 +53,7 @@ async function pull(
   const folder = await bindUidValidity(context, row, reader);
   if (isUnchanged(folder, reader)) return { changed: false, held: null };
   const diff = await diffFolder(store, folder, reader);
-  await applyFlags(context, folder, diff);
+  const flagged = await applyFlags(context, folder, diff);
   await fetchArrivals(context, folder, reader, diff.arrivals);
   const lost = await store.read((tx) => lostCopies(tx, folder.id));
   const held = holdReason(context, folder, reader, { ...diff, gone: diff.vanished.length + lost.length }, options);
@@ -69,7 +69,7 @@ async function pull(
     await store.write((tx) => setHeld(tx, folder.id, held));
   }
   if (options.place) await placeFolder(context, folder.id);
-  return { changed: diff.flags.size + diff.arrivals.length + diff.vanished.length + lost.length > 0, held };
+  return { changed: flagged + diff.arrivals.length + diff.vanished.length + lost.length > 0, held };
 }
 
 /** A folder's first UIDVALIDITY, or a new one: then every copy is looked for again by content. */
@@ -108,7 +108,8 @@ function isUnchanged(folder: FolderRow, { state, resync }: FolderReader): boolea
   );
 }
 
-async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderDiff): Promise<void> {
+async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderDiff): Promise<number> {
+  let changed = 0;
   for (const page of chunks([...diff.flags], FLAG_BATCH)) {
     await context.store.write(async (tx) => {
       await recordReappeared(
@@ -116,9 +117,10 @@ async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderD
         folder.id,
         page.map(([uid]) => uid),
       );
-      await recordFlags(tx, context.book, folder, new Map(page));
+      changed += await recordFlags(tx, context.book, folder, new Map(page));
     });
   }
+  return changed;
 }
 
 /** Newest first, so that a first sync cut short has what people read; the next page is fetched while one is written. */

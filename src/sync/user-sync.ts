@@ -69,7 +69,9 @@ export class UserSync {
     if (!this.#open) {
       const looks = Promise.all(this.engines.map((engine) => engine.firstLook));
       const late = new AbortController();
-      const deadline = delay(this.#deadlineMs, undefined, { signal: AbortSignal.any([late.signal, this.#stop.signal]) });
+      const deadline = delay(this.#deadlineMs, undefined, {
+        signal: AbortSignal.any([late.signal, this.#stop.signal]),
+      });
       deadline.catch(() => undefined);
       await Promise.race([looks, deadline]);
       late.abort();
