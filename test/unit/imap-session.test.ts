@@ -31,11 +31,11 @@ t.test('LOGIN', async (t) => {
 t.test('AUTHENTICATE', async (t) => {
   const { connect } = await setup(t, { limits: { loginAttempts: 100 } });
   const client = await connect();
-  t.test('PLAIN refuses an authorization identity that is not the user', async (t) => {
+  await t.test('PLAIN refuses an authorization identity that is not the user', async (t) => {
     const [reply] = await client.lines(`AUTHENTICATE PLAIN ${PLAIN('bob\0alice\0secret')}`);
     t.match(reply, /^\. NO \[AUTHORIZATIONFAILED\]/);
   });
-  t.test('malformed responses are BAD', async (t) => {
+  await t.test('malformed responses are BAD', async (t) => {
     for (const bad of [
       '!!!',
       PLAIN('alice'),
@@ -47,23 +47,23 @@ t.test('AUTHENTICATE', async (t) => {
       t.match((await client.lines(`AUTHENTICATE PLAIN ${bad}`))[0], /^\. BAD /, bad);
     }
   });
-  t.test('an unknown mechanism is NO', async (t) => {
+  await t.test('an unknown mechanism is NO', async (t) => {
     t.match((await client.lines('AUTHENTICATE CRAM-MD5'))[0], /^\. NO /);
   });
-  t.test('a client may cancel', async (t) => {
+  await t.test('a client may cancel', async (t) => {
     client.send('c AUTHENTICATE PLAIN\r\n');
     t.equal(await client.expect(/\r\n/), '+ \r\n');
     client.send('*\r\n');
     t.match(await client.tagged('c'), /^\. BAD AUTHENTICATE: Cancelled/);
   });
-  t.test('a response line over 8192 octets is BAD and the session goes on', async (t) => {
+  await t.test('a response line over 8192 octets is BAD and the session goes on', async (t) => {
     client.send('l AUTHENTICATE PLAIN\r\n');
     await client.expect(/\+ \r\n/);
     client.send(`${'A'.repeat(8_193)}\r\n`);
     t.match(await client.tagged('l'), /^\. BAD /);
     t.match((await client.lines('NOOP'))[0], /^\. OK/);
   });
-  t.test('LOGIN asks for name and password', async (t) => {
+  await t.test('LOGIN asks for name and password', async (t) => {
     const login = await connect();
     login.send('a AUTHENTICATE LOGIN\r\n');
     t.equal(await login.expect(/\r\n/), `+ ${PLAIN('Username:')}\r\n`);
@@ -72,7 +72,7 @@ t.test('AUTHENTICATE', async (t) => {
     login.send(`${PLAIN('secret')}\r\n`);
     t.match(await login.tagged('a'), /^\. OK /);
   });
-  t.test('PLAIN with a continuation, and with an initial response', async (t) => {
+  await t.test('PLAIN with a continuation, and with an initial response', async (t) => {
     client.send('d AUTHENTICATE PLAIN\r\n');
     await client.expect(/\+ \r\n/);
     client.send(`${PLAIN('alice\0alice\0secret')}\r\n`);
@@ -222,7 +222,7 @@ t.test('failed logins end the connection at the limit', async (t) => {
 });
 
 t.test('deadlines', async (t) => {
-  t.test('for login', async (t) => {
+  await t.test('for login', async (t) => {
     const { connect } = await setup(t, { limits: { loginMs: 60 } });
     const client = await connect();
     t.equal(await client.closed(), '* BYE Login takes too long\r\n');
@@ -230,14 +230,14 @@ t.test('deadlines', async (t) => {
     busy.send('a NOOP\r\n');
     t.match(await busy.closed(), /a OK [^\r\n]*\r\n\* BYE Login takes too long\r\n/, 'NOOP does not extend it');
   });
-  t.test('for a command once logged in', async (t) => {
+  await t.test('for a command once logged in', async (t) => {
     const { login } = await setup(t, { limits: { idleMs: 60 } });
     t.equal(await (await login()).closed(), '* BYE Idle for too long\r\n');
     const idling = await login('INBOX');
     idling.send('i IDLE\r\n');
     t.match(await idling.closed(), /\* BYE Idle for too long\r\n$/);
   });
-  t.test('for the rest of a command', async (t) => {
+  await t.test('for the rest of a command', async (t) => {
     const { login } = await setup(t, { limits: { stallMs: 60, minBytesPerSecond: 1_000_000 } });
     const client = await login();
     client.send('a NOO');
