@@ -47,7 +47,11 @@ t.test('MULTIAPPEND is all or none', async (t) => {
   const one = mail('one').toString('latin1');
   const two = mail('two').toString('latin1');
   const both = `APPEND Drafts (\\Draft) {${one.length}+}\r\n${one} (\\Seen) {${two.length}+}\r\n${two}`;
-  t.same(await client.lines(both), ['* 2 EXISTS', '* 2 RECENT', `. OK [APPENDUID ${uidValidity} 1:2] APPEND completed`]);
+  t.same(await client.lines(both), [
+    '* 2 EXISTS',
+    '* 2 RECENT',
+    `. OK [APPENDUID ${uidValidity} 1:2] APPEND completed`,
+  ]);
   t.match(await client.lines('FETCH 1:2 FLAGS'), ['* 1 FETCH (FLAGS (\\Draft', '* 2 FETCH (FLAGS (\\Seen']);
   t.match(await client.lines(`APPEND Drafts {${one.length}+}\r\n${one} {3+}\r\na\0b`), [/^\. NO /]);
   t.match((await client.lines('STATUS Drafts (MESSAGES)'))[0], '(MESSAGES 2)');
@@ -88,13 +92,11 @@ t.test('MOVE', async (t) => {
     '* 2 EXPUNGE',
     '. OK MOVE completed',
   ]);
-  t.same(await other.lines('UID MOVE 2:4 Trash'), [
-    `* OK [COPYUID ${uidValidity} 4 3] Moved`,
-    '* 4 EXPUNGE',
-    '* 3 EXPUNGE',
-    '* 2 EXPUNGE',
-    '. OK MOVE completed',
-  ], 'what another client took is left out');
+  t.same(
+    await other.lines('UID MOVE 2:4 Trash'),
+    [`* OK [COPYUID ${uidValidity} 4 3] Moved`, '* 4 EXPUNGE', '* 3 EXPUNGE', '* 2 EXPUNGE', '. OK MOVE completed'],
+    'what another client took is left out',
+  );
   t.match((await client.lines('MOVE 1 Nowhere')).at(-1), /^\. NO \[TRYCREATE\] /);
   t.match((await client.lines('SEARCH ALL'))[0], '* SEARCH 1');
 });

@@ -44,16 +44,21 @@ t.test('MODSEQ rises with every change and is told to those who know of it', asy
     '* 3 FETCH (UID 3 MODSEQ (6))',
     '. OK STORE completed',
   ]);
-  t.same(await one.lines('STORE 1 +FLAGS (\\Seen)'), [
-    '* 1 FETCH (FLAGS (\\Seen \\Recent) MODSEQ (5))',
-    '. OK STORE completed',
-  ], 'no change, no new MODSEQ');
-  t.same(await two.lines('NOOP'), [
-    '* 1 FETCH (UID 1 FLAGS (\\Seen))',
-    '* 2 FETCH (UID 2 FLAGS (\\Seen))',
-    '* 3 FETCH (UID 3 FLAGS (\\Seen))',
-    '. OK NOOP completed',
-  ], 'a client that does not know MODSEQ is not told');
+  t.same(
+    await one.lines('STORE 1 +FLAGS (\\Seen)'),
+    ['* 1 FETCH (FLAGS (\\Seen \\Recent) MODSEQ (5))', '. OK STORE completed'],
+    'no change, no new MODSEQ',
+  );
+  t.same(
+    await two.lines('NOOP'),
+    [
+      '* 1 FETCH (UID 1 FLAGS (\\Seen))',
+      '* 2 FETCH (UID 2 FLAGS (\\Seen))',
+      '* 3 FETCH (UID 3 FLAGS (\\Seen))',
+      '. OK NOOP completed',
+    ],
+    'a client that does not know MODSEQ is not told',
+  );
   await two.ok('STORE 2 -FLAGS.SILENT (\\Seen)');
   t.same(await one.lines('NOOP'), ['* 2 FETCH (UID 2 FLAGS (\\Recent) MODSEQ (7))', '. OK NOOP completed']);
   await one.ok('STORE 1 +FLAGS.SILENT (\\Deleted)');
@@ -104,7 +109,11 @@ t.test('STORE UNCHANGEDSINCE', async (t) => {
     '. OK [MODIFIED 2:3] Conditional STORE failed for some',
     'UIDs for UID STORE',
   );
-  t.match((await one.lines('STORE 1:2 (UNCHANGEDSINCE 1) +FLAGS (\\Draft)')).at(-1), '. OK [MODIFIED 1:2]', 'numbers for STORE');
+  t.match(
+    (await one.lines('STORE 1:2 (UNCHANGEDSINCE 1) +FLAGS (\\Draft)')).at(-1),
+    '. OK [MODIFIED 1:2]',
+    'numbers for STORE',
+  );
   t.match((await one.lines('STORE 1 (UNCHANGEDSINCE 0) +FLAGS (\\Draft)')).at(-1), '. OK [MODIFIED 1]');
   t.match((await two.lines('FETCH 1:2 (FLAGS)')).slice(0, 2), [
     '* 1 FETCH (FLAGS (\\Flagged))',
@@ -134,6 +143,9 @@ t.test('a body fetched without PEEK tells the MODSEQ that \\Seen got', async (t)
   alice.deliver(mail('a'));
   const client = await login();
   await client.ok('SELECT INBOX (CONDSTORE)');
-  t.match(await client.raw('UID FETCH 1 (BODY[1])'), /^\* 1 FETCH \(FLAGS \(\\Seen \\Recent\) MODSEQ \(3\) UID 1 BODY\[1\] /);
+  t.match(
+    await client.raw('UID FETCH 1 (BODY[1])'),
+    /^\* 1 FETCH \(FLAGS \(\\Seen \\Recent\) MODSEQ \(3\) UID 1 BODY\[1\] /,
+  );
   t.same(await client.lines('NOOP'), ['. OK NOOP completed']);
 });

@@ -26,7 +26,12 @@ async function withMail(t: Parameters<typeof setup>[0]) {
     day('2024-01-11T00:00:00Z'),
   );
   const old = mail('Beta', 'Needle\r\nwrapped', ['Bcc: Secret <hidden@example.com>']).toString();
-  alice.deliver(Buffer.from(old.replace('Mon, 1 Jan 2024', 'Sun, 31 Dec 2023')), 'INBOX', ['\\Deleted'], day('2024-06-01T11:59:00Z'));
+  alice.deliver(
+    Buffer.from(old.replace('Mon, 1 Jan 2024', 'Sun, 31 Dec 2023')),
+    'INBOX',
+    ['\\Deleted'],
+    day('2024-06-01T11:59:00Z'),
+  );
   alice.deliver(Buffer.from('Subject: no date\r\n\r\nneedle'), 'INBOX', [], day('2024-06-01T11:00:00Z'));
   alice.mailbox('INBOX').listing.setFlags(3, '$account_work', 6);
   return context;
@@ -120,7 +125,18 @@ t.test('keys of headers and text', async (t) => {
     '. NO [BADCHARSET (US-ASCII UTF-8)] That charset is not known',
   );
   t.match((await client.lines(`SEARCH SUBJECT ${'x'.repeat(4_097)}`))[0], /^\. NO \[LIMIT\] /);
-  for (const bad of ['', ' ', ' FOO', ' OR SEEN', ' NOT', ' ()', ' (SEEN', ' BEFORE yesterday', ' SAVEDON 1-Jan-2024', ' EMAILID x']) {
+  for (const bad of [
+    '',
+    ' ',
+    ' FOO',
+    ' OR SEEN',
+    ' NOT',
+    ' ()',
+    ' (SEEN',
+    ' BEFORE yesterday',
+    ' SAVEDON 1-Jan-2024',
+    ' EMAILID x',
+  ]) {
     t.match((await client.lines(`SEARCH${bad}`))[0], /^\. BAD /, bad);
   }
 });
@@ -151,7 +167,11 @@ t.test('SEARCHRES: $ stands for the last saved result', async (t) => {
   t.equal(await found(client, 'NOT $'), '1');
   t.equal(await found(client, 'UID $ FLAGGED'), '2');
   await client.ok('UID EXPUNGE $');
-  t.match(await client.lines('FETCH $ UID'), ['* 2 FETCH (UID 2)', '* 3 FETCH (UID 4)', '. OK'], 'what is gone leaves it');
+  t.match(
+    await client.lines('FETCH $ UID'),
+    ['* 2 FETCH (UID 2)', '* 3 FETCH (UID 4)', '. OK'],
+    'what is gone leaves it',
+  );
   await client.ok('SEARCH RETURN (SAVE MIN) ALL');
   t.match(await client.lines('UID FETCH $ UID'), ['* 1 FETCH (UID 1)', '. OK']);
   await client.ok('SEARCH RETURN (SAVE MIN MAX) ALL');
@@ -185,7 +205,12 @@ t.test('SEARCH only reads bodies that nothing cheaper decides', async (t) => {
       },
     }),
   });
-  for (const [subject, flags] of [['a', ['\\Seen']], ['b', []], ['c', []]] as const) alice.deliver(mail(subject), 'INBOX', flags);
+  for (const [subject, flags] of [
+    ['a', ['\\Seen']],
+    ['b', []],
+    ['c', []],
+  ] as const)
+    alice.deliver(mail(subject), 'INBOX', flags);
   const client = await login('INBOX');
   t.equal(await found(client, 'BODY hello SUBJECT b UNSEEN'), '2');
   t.same(read, [2]);
