@@ -175,6 +175,8 @@ export class Connection implements SessionIo {
       if (event !== null) {
         this.#partialSince = 0;
         if (this.out.full) await this.out.drain();
+        // Answers to pipelined commands go out together, but do not wait for a slow one behind them.
+        else if (this.out.gathered > 0) setImmediate(() => this.out.flush());
         return event;
       }
       if (this.#ended || this.out.closed) throw new ConnectionEnded();

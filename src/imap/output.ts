@@ -61,22 +61,21 @@ export class Output {
   /** Gives everything gathered to the socket. */
   flush(): void {
     if (this.gathered === 0) return;
-    if (this.#closed) {
-      this.#parts = [];
-      this.#partBytes = 0;
-      this.#text = '';
-      return;
-    }
+    // Long answers wait for the client before they add more: only one that never reads comes this far.
+    if (this.#socket.writableLength > this.#limits.writeBufferBytes) this.#drop('answers pile up unread');
+    if (!this.#closed) this.#write();
+    this.#parts = [];
+    this.#partBytes = 0;
+    this.#text = '';
+  }
+
+  #write(): void {
     if (this.#parts.length === 0) {
       this.#socket.write(this.#text, 'latin1');
-      this.#text = '';
-    } else {
-      this.#seal();
-      this.#socket.write(this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#partBytes));
-      this.#parts = [];
-      this.#partBytes = 0;
+      return;
     }
-    if (this.#socket.writableLength > this.#limits.writeBufferBytes) this.#drop('answers pile up unread');
+    this.#seal();
+    this.#socket.write(this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#partBytes));
   }
 
   /** True when enough is gathered, or enough time has passed, to call `breathe`. */

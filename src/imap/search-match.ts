@@ -15,8 +15,8 @@ export interface Candidate {
   /** Position in the listing. */
   readonly at: number;
   readonly header: HeaderTexts | null;
-  /** Whether the folded text is in the body (`header` false) or anywhere (`header` true); null before it was read. */
-  readonly contains: ((needle: string, header: boolean) => boolean) | null;
+  /** Which of the needles are in its body; null before that was read. */
+  readonly body: ReadonlySet<string> | null;
 }
 
 /** One compiled key. It answers `unknown` when it needs the header or the body and they are not there. */
@@ -28,6 +28,8 @@ export interface SearchContext {
   readonly charset: SearchCharset;
   /** Seconds since the Unix epoch. */
   readonly now: number;
+  /** Takes every text that is looked for in bodies, so that each body is read through once for all of them. */
+  readonly needles: Set<string>;
 }
 
 const DAY = 86_400;
@@ -65,7 +67,7 @@ export function compileKey(key: SearchKey, context: SearchContext): Matcher {
       return fieldMatcher(key.name, charset.decode(key.value));
     case 'body':
     case 'text':
-      return textMatcher(charset.decode(key.value), key.type === 'text');
+      return textMatcher(charset.decode(key.value), key.type === 'text', context.needles);
     case 'and':
       return allOf(key.keys.map((each) => compileKey(each, context)));
     case 'or':
@@ -127,12 +129,15 @@ function fieldMatcher(name: string, needle: string): Matcher {
   return ({ header }) => (header === null ? 'unknown' : header.contains(name, needle));
 }
 
-function textMatcher(needle: string, header: boolean): Matcher {
-  // An empty text is in every message (RFC 9051 §6.4.4: a substring).
+/** BODY, and TEXT, which looks into the header as well (RFC 9051 §6.4.4). */
+function textMatcher(needle: string, withHeader: boolean, needles: Set<string>): Matcher {
+  // An empty text is in every message.
   if (needle === '') return () => true;
-  return ({ contains, header: fields }) => {
-    if (contains !== null) return contains(needle, header);
-    return header && fields?.anyContains(needle) === true ? true : 'unknown';
+  needles.add(needle);
+  return ({ header, body }) => {
+    if (body?.has(needle) === true) return true;
+    if (withHeader && header?.anyContains(needle) === true) return true;
+    return body === null ? 'unknown' : false;
   };
 }
 

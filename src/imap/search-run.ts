@@ -3,7 +3,7 @@ import type { MimePart } from '../mail/mime-part.js';
 import { searchText } from '../mail/text.js';
 import { isMergeboxError } from '../util/errors.js';
 import type { SearchKey } from '../wire/search-key.js';
-import { type Candidate, compileKey, HeaderTexts, type Matcher, type SearchContext } from './search-match.js';
+import { compileKey, HeaderTexts, type Matcher, type SearchContext } from './search-match.js';
 import { foldText } from './search-text.js';
 import type { Selected } from './selected.js';
 
@@ -27,7 +27,7 @@ export async function search(key: SearchKey, context: SearchContext, breathe: Br
   const matches = compileKey(key, context);
   const { found, open } = await byListing(selected, matches, breathe);
   const byHeader = await withHeaders(selected, matches, open, breathe);
-  const byBody = await withBodies(selected, matches, byHeader.open, breathe);
+  const byBody = await withBodies(context, matches, byHeader.open, breathe);
   const uids = [...found, ...byHeader.found, ...byBody.found];
   if (open.length > 0) uids.sort((a, b) => a - b);
   return { uids, unavailable: byBody.unavailable };
@@ -48,7 +48,7 @@ async function byListing({ tracker, listing }: Selected, matches: Matcher, breat
     if (position % SLICE === SLICE - 1) await breathe();
     const at = tracker.listingIndex(position);
     if (at < 0) continue;
-    const verdict = matches({ at, header: null, contains: null });
+    const verdict = matches({ at, header: null, body: null });
     if (verdict === true) found.push(listing.uids[at]!);
     else if (verdict === 'unknown') open.push(listing.uids[at]!);
   }
@@ -68,7 +68,7 @@ async function withHeaders(
     for (const { uid, header } of page) {
       const at = selected.listing.indexOf(uid);
       if (at < 0 || header === undefined) continue;
-      const verdict = matches({ at, header: new HeaderTexts(header), contains: null });
+      const verdict = matches({ at, header: new HeaderTexts(header), body: null });
       if (verdict === true) found.push(uid);
       else if (verdict === 'unknown') open.push(uid);
     }
@@ -78,7 +78,7 @@ async function withHeaders(
 }
 
 async function withBodies(
-  selected: Selected,
+  context: SearchContext,
   matches: Matcher,
   uids: readonly number[],
   breathe: Breathe,
@@ -87,7 +87,7 @@ async function withBodies(
   let unavailable = 0;
   for (const uid of uids) {
     try {
-      if (await inBody(selected, matches, uid, breathe)) found.push(uid);
+      if (await matchesBody(context, matches, uid, breathe)) found.push(uid);
     } catch (error) {
       if (!isMergeboxError(error)) throw error;
       if (error.code !== 'nonexistent') unavailable += 1;
@@ -97,34 +97,31 @@ async function withBodies(
   return { found, unavailable };
 }
 
-async function inBody(selected: Selected, matches: Matcher, uid: number, breathe: Breathe): Promise<boolean> {
-  const body = await selected.mailbox.body(uid);
-  const bytes = await body.read(0, body.size);
+async function matchesBody(context: SearchContext, matches: Matcher, uid: number, breathe: Breathe): Promise<boolean> {
+  const { listing, mailbox } = context.selected;
+  const source = await mailbox.body(uid);
+  const bytes = await source.read(0, source.size);
   const tree = await parseLargeMime(bytes);
-  const header = new HeaderTexts(bytes.subarray(0, tree.bodyStart));
-  const texts = new BodyTexts(bytes, tree);
-  await breathe();
-  const at = selected.listing.indexOf(uid);
-  if (at < 0) return false;
-  const candidate: Candidate = { at, header, contains: (needle, anywhere) => texts.contains(needle, anywhere) };
-  return matches(candidate) === true;
+  const body = await needlesIn(bytes, tree, context.needles, breathe);
+  const at = listing.indexOf(uid);
+  return at >= 0 && matches({ at, header: new HeaderTexts(bytes.subarray(0, tree.bodyStart)), body }) === true;
 }
 
-/** The decoded text of one mail. */
-class BodyTexts {
-  readonly #bytes: Buffer;
-  readonly #tree: MimePart;
-
-  constructor(bytes: Buffer, tree: MimePart) {
-    this.#bytes = bytes;
-    this.#tree = tree;
+/** The needles that the decoded text of a mail holds. */
+async function needlesIn(
+  bytes: Buffer,
+  tree: MimePart,
+  needles: ReadonlySet<string>,
+  breathe: Breathe,
+): Promise<Set<string>> {
+  const missing = new Set(needles);
+  // Folding may shorten or lengthen text a little: the overlap is generous.
+  const overlap = 2 * Math.max(...Array.from(needles, (needle) => needle.length));
+  for (const piece of searchText(bytes, tree, { header: false, overlap })) {
+    const text = foldText(piece);
+    for (const needle of missing) if (text.includes(needle)) missing.delete(needle);
+    if (missing.size === 0) break;
+    await breathe();
   }
-
-  contains(needle: string, header: boolean): boolean {
-    // Folding may shorten or lengthen text a little: the overlap is generous.
-    for (const piece of searchText(this.#bytes, this.#tree, { header, overlap: needle.length * 2 })) {
-      if (foldText(piece).includes(needle)) return true;
-    }
-    return false;
-  }
+  return new Set([...needles].filter((needle) => !missing.has(needle)));
 }

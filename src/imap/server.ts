@@ -89,7 +89,8 @@ export class ImapServer {
   }
 
   async #accept(socket: Socket, { tls }: ImapListenerOptions): Promise<void> {
-    const peer = socket.remoteAddress ?? '';
+    // An IPv4 client of a dual-stack listener counts as what it is.
+    const peer = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
     const ignore = (): void => undefined;
     socket.on('error', ignore);
     if (this.#closing || !this.#addresses.admit(peer)) {

@@ -278,23 +278,34 @@ t.test('a big body arrives whole, and other clients are served meanwhile', async
   t.ok(partial.includes(section('BODY[TEXT]<1000000>', bytes.toString('latin1', 1_000_016, 2_000_016))));
 });
 
-t.test('FETCH FLAGS of 20,000 mails keeps other clients waiting no longer than 50 ms', async (t) => {
+t.test('FETCH FLAGS of 50,000 mails never holds the event loop for 50 ms', async (t) => {
   const { login, alice } = await setup(t);
   const bytes = Buffer.from('Subject: x\r\n\r\n');
   alice.append(
     'INBOX',
-    Array.from({ length: 20_000 }, (_, i) => ({ bytes, flags: i % 2 === 0 ? ['\\Seen'] : [] })),
+    Array.from({ length: 50_000 }, (_, i) => ({ bytes, flags: i % 2 === 0 ? ['\\Seen'] : [] })),
   );
   const client = await login('INBOX');
+  // The client's own reading must not count.
+  client.socket.removeAllListeners('data');
+  let octets = 0;
+  let tail = '';
+  let running = true;
+  client.socket.on('data', (chunk: Buffer) => {
+    octets += chunk.length;
+    tail = (tail + chunk.toString('latin1', Math.max(0, chunk.length - 100))).slice(-100);
+    if (tail.includes('\r\nz OK ')) running = false;
+  });
+  client.send('z UID FETCH 1:* (FLAGS)\r\n');
+  // Processor time, so that a busy machine is not taken for a stall.
   let worst = 0;
-  let last = performance.now();
-  const beat = setInterval(() => {
-    const now = performance.now();
-    worst = Math.max(worst, now - last);
-    last = now;
-  }, 1);
-  const raw = await client.raw('UID FETCH 1:* (FLAGS)');
-  clearInterval(beat);
-  t.equal(raw.split('\r\n').length, 20_002);
-  t.ok(worst < 50, `worst ${worst} ms`);
+  let last = process.cpuUsage();
+  while (running) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const { user, system } = process.cpuUsage(last);
+    worst = Math.max(worst, user + system);
+    last = process.cpuUsage();
+  }
+  t.ok(octets > 50_000 * 30);
+  t.ok(worst < 50_000, `worst ${worst} microseconds`);
 });

@@ -32,7 +32,9 @@ async function run(session: Session, args: SearchArguments, charset: SearchChars
   if (args.usesModSeq) session.enableCondstore();
   const now = Math.floor(session.services.now() / 1000);
   out.startSlice();
-  const { uids, unavailable } = await search(args.key, { selected, charset, now }, () => out.breathe());
+  const { uids, unavailable } = await search(args.key, { selected, charset, now, needles: new Set() }, () =>
+    out.breathe(),
+  );
   const found = call.uid ? uids : uids.map((uid) => selected.tracker.sequence(uid));
   if (args.returns === null)
     out.text(`* SEARCH${found.map((n) => ` ${n}`).join('')}${plainModSeq(args, selected, uids)}\r\n`);

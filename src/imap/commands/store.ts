@@ -29,6 +29,7 @@ async function store(session: Session, args: StoreArguments, call: Call): Promis
   const prediction = args.silent ? new Prediction(selected, uids, args) : null;
   const { modified } = await selected.mailbox.store(uids, args.mode, args.flags, args.unchangedSince ?? undefined);
   const failed = new Set(modified);
+  session.out.startSlice();
   const stored = uids.filter((uid) => !failed.has(uid) && selected.listing.indexOf(uid) >= 0);
   if (prediction === null) await answer(session, stored, call, true);
   else {
