@@ -103,7 +103,7 @@ function configText(dir: string, account: MbsyncAccount, patterns: string): stri
     'Host localhost',
     `Port ${account.port}`,
     `User ${account.user}`,
-    `Pass ${account.password}`,
+    `Pass "${account.password}"`,
     'SSLType IMAPS',
     `CertificateFile ${account.ca}`,
     'SystemCertificates no',

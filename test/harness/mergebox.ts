@@ -139,7 +139,8 @@ export class Mergebox {
 
   /** Ends it in good order and starts it again; the ports change. */
   async restart(): Promise<void> {
-    await this.terminate();
+    const code = await this.terminate();
+    if (code !== 0) throw new Error(`serve ended with ${code ?? 'SIGKILL'} on SIGTERM\n${this.log().slice(-4000)}`);
     await this.start();
   }
 
