@@ -1,5 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { COMMANDS } from '../../src/imap/commands/table.js';
+import { capabilities } from '../../src/imap/capability.js';
+import { repositoryRoot } from '../harness/root.js';
 import { RawClient, setup } from './imap-support.js';
 
 const PLAIN = (text: string): string => Buffer.from(text).toString('base64');
@@ -313,4 +317,23 @@ t.test('a client that never reads is dropped and the others do not notice', asyn
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   t.match((await other.lines('NOOP')).at(-1), /^\. OK/);
+});
+
+t.test('docs/imap.md names every command, and every capability with its RFC', async (t) => {
+  const text = readFileSync(join(repositoryRoot(), 'docs/imap.md'), 'utf8');
+  for (const name of COMMANDS.keys()) t.match(text, new RegExp(`\\b${name}\\b`), name);
+  const states = [
+    { loggedIn: true, startTls: false, loginAllowed: true },
+    { loggedIn: false, startTls: true, loginAllowed: false },
+    { loggedIn: false, startTls: false, loginAllowed: true },
+  ];
+  const rows = text.split('\n').filter((line) => /^\| [A-Z=, +0-9-]+ \| \d{4} \|/.test(line));
+  const documented = new Set(rows.flatMap((row) => row.split('|')[1]!.trim().split(', ')));
+  const offered = new Set(
+    states
+      .flatMap((state) => capabilities({ ...state, messageBytes: 1 }).split(' '))
+      .map((name) => name.replace('=1', '')),
+  );
+  offered.delete('IMAP4rev1');
+  t.same([...documented].sort(), [...offered].sort(), 'none is missing, none is stale');
 });
