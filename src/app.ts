@@ -1,6 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { SyncRequest } from './admin/request.js';
+import type { AccountRequest, SyncRequest } from './admin/request.js';
 import { type Admin, createAdmin } from './admin/admin.js';
 import { isHealthy, type StatusReport, type SyncReport } from './admin/status.js';
 import { Authenticator } from './auth/authenticator.js';
@@ -10,6 +10,7 @@ import type { Backend } from './imap/backend.js';
 import { DEFAULT_LIMITS } from './imap/limits.js';
 import { ImapServer } from './imap/server.js';
 import { createSubmission, type Submission } from './submit/submission.js';
+import type { AccountEngine } from './sync/engine.js';
 import { UserService } from './user-service.js';
 import { ensureCertificate, fingerprint } from './util/certificate.js';
 import { systemClock } from './util/clock.js';
@@ -153,6 +154,8 @@ export class App {
       dataDir,
       status: () => this.#status(),
       sync: (request, signal) => this.#sync(request, signal),
+      release: (request) => this.#forAccount(request, 'released', (service, engine) => service.release(engine)),
+      retry: (request) => this.#forAccount(request, 'trying again', (service, engine) => service.retry(engine)),
       ready: () => this.#ready,
       metrics: this.#metrics,
       log: this.#log.child({ part: 'admin' }),
@@ -198,6 +201,23 @@ export class App {
       }),
     );
     return { ok: accounts.every(({ result }) => result === 'in sync' || result === 'started'), accounts };
+  }
+
+  async #forAccount(
+    { user, account }: AccountRequest,
+    result: string,
+    run: (service: UserService, engine: AccountEngine) => Promise<void>,
+  ): Promise<SyncReport> {
+    const services = user === undefined ? [...this.#users.values()] : [this.#user(user)];
+    const found = services.flatMap((service) =>
+      service.sync.engines.filter((engine) => engine.name === account).map((engine) => ({ service, engine })),
+    );
+    if (found.length === 0) throw new MergeboxError('nonexistent', `no account "${account}"`);
+    if (found.length > 1)
+      throw new MergeboxError('cannot', `several users have an account "${account}": name one with --user`);
+    const { service, engine } = found[0]!;
+    await run(service, engine);
+    return { ok: true, accounts: [{ user: service.name, account, result }] };
   }
 
   #user(name: string): UserService {

@@ -20,6 +20,10 @@ const USAGE = `mergebox ${VERSION}: one INBOX for all of a person's mail account
   mergebox status [--json]  what the running daemon does, per account
   mergebox sync [--user U] [--account A] [--wait] [--timeout SECONDS]
                             sync now; with --wait until nothing is left to do
+  mergebox release ACCOUNT [--user U]
+                            believe the deletions that are held because there are so many
+  mergebox retry ACCOUNT [--user U]
+                            try the changes again that the account's server refused
   mergebox hash-password    read a password on standard input, print the hash for the configuration
 
 Every command takes --config FILE (default ./config.json, or $MERGEBOX_CONFIG).
@@ -49,8 +53,9 @@ export async function run(args: readonly string[]): Promise<number> {
     if (values.version) return print(`${VERSION}\n`);
     const [command, ...rest] = positionals;
     if (values.help || command === undefined) return print(USAGE, values.help ? 0 : MISUSE);
-    if (rest.length > 0) throw new MergeboxError('config', `unexpected argument "${rest[0]}"`);
-    return await dispatch(command, values);
+    const takesAccount = command === 'release' || command === 'retry';
+    if (rest.length > (takesAccount ? 1 : 0)) throw new MergeboxError('config', `unexpected argument "${rest.at(-1)}"`);
+    return await dispatch(command, rest[0], values);
   } catch (error) {
     process.stderr.write(`mergebox: ${errorText(error)}\n`);
     return isMergeboxError(error, 'config') ? MISUSE : FAULT;
@@ -65,7 +70,7 @@ function parse(args: readonly string[]) {
   }
 }
 
-async function dispatch(command: string, values: Values): Promise<number> {
+async function dispatch(command: string, argument: string | undefined, values: Values): Promise<number> {
   switch (command) {
     case 'serve':
       return serve(values);
@@ -77,6 +82,9 @@ async function dispatch(command: string, values: Values): Promise<number> {
       return status(values);
     case 'sync':
       return sync(values);
+    case 'release':
+    case 'retry':
+      return forAccount(command, argument, values);
     case 'hash-password':
       return hash();
     default:
@@ -146,7 +154,18 @@ async function sync(values: Values): Promise<number> {
     wait: values.wait ?? false,
     timeoutMs: seconds * 1_000,
   };
-  const report = answer<SyncReport>(await ask(await load(values), 'POST', '/api/sync', body, seconds * 1_000 + 10_000));
+  return reportSync(
+    answer<SyncReport>(await ask(await load(values), 'POST', '/api/sync', body, seconds * 1_000 + 10_000)),
+  );
+}
+
+async function forAccount(command: 'release' | 'retry', account: string | undefined, values: Values): Promise<number> {
+  if (account === undefined) throw new MergeboxError('config', `${command}: which account?`);
+  const body = { ...(values.user === undefined ? {} : { user: values.user }), account };
+  return reportSync(answer<SyncReport>(await ask(await load(values), 'POST', `/api/${command}`, body)));
+}
+
+function reportSync(report: SyncReport): number {
   for (const each of report.accounts) print(`${each.user}/${each.account}: ${each.result}\n`);
   return report.ok ? 0 : FAULT;
 }

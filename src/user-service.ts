@@ -10,11 +10,12 @@ import { Listings } from './mailbox/listings.js';
 import { UserMail } from './mailbox/user-mail.js';
 import type { AccountStatus } from './admin/status.js';
 import { openAccounts } from './store/accounts.js';
-import { actionCounts } from './store/actions.js';
+import { actionCounts, actionErrors, unparkActions } from './store/actions.js';
 import { openMergedMailboxes } from './store/mailboxes.js';
 import { pinnedFiles } from './store/messages.js';
 import { Store } from './store/store.js';
 import type { SyncContext } from './sync/context.js';
+import type { AccountEngine } from './sync/engine.js';
 import { UserSync } from './sync/user-sync.js';
 import { createImapUpstream } from './upstream/imap.js';
 import type { Upstream } from './upstream/port.js';
@@ -104,9 +105,20 @@ export class UserService {
     });
   }
 
+  /** Believes the deletions that the mass-deletion guard holds. */
+  release(engine: AccountEngine): Promise<void> {
+    return engine.release();
+  }
+
+  /** Tries the account's refused actions again. */
+  async retry(engine: AccountEngine): Promise<void> {
+    await this.#store.write((tx) => unparkActions(tx, engine.accountId));
+  }
+
   async status(): Promise<AccountStatus[]> {
-    const { counts, sizes } = await this.#store.read(async (tx) => ({
+    const { counts, errors, sizes } = await this.#store.read(async (tx) => ({
       counts: await actionCounts(tx),
+      errors: await actionErrors(tx),
       sizes: await tx.all<{ account_id: number; folders: number; messages: number }>(
         `SELECT account_id, COUNT(*) AS folders,
            SUM((SELECT COUNT(*) FROM copy WHERE copy.folder_id = folder.id AND state <> 'doomed')) AS messages
@@ -114,11 +126,13 @@ export class UserService {
       ),
     }));
     return this.sync.engines.map((engine) => {
+      const state = engine.status();
       const size = sizes.find((row) => row.account_id === engine.accountId);
       return {
         user: this.name,
         account: engine.name,
-        ...engine.status(),
+        ...state,
+        lastError: state.lastError ?? errors.get(engine.accountId) ?? null,
         pending: counts.get(engine.accountId)?.pending ?? 0,
         parked: counts.get(engine.accountId)?.parked ?? 0,
         folders: size?.folders ?? 0,

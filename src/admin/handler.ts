@@ -4,7 +4,7 @@ import type { Log } from '../util/log.js';
 import type { Metrics } from '../util/metrics.js';
 import type { Secret } from '../util/secret.js';
 import { bearsToken, isOwnHost } from './access.js';
-import { readJsonBody, type SyncRequest, syncRequest } from './request.js';
+import { type AccountRequest, accountRequest, readJsonBody, type SyncRequest, syncRequest } from './request.js';
 import type { StatusReport, SyncReport } from './status.js';
 
 /** What the handler shows and does. */
@@ -12,6 +12,10 @@ export interface AdminSources {
   status(): Promise<StatusReport>;
   /** Rejects with `nonexistent` for a user or account that is not configured; `signal` aborts when the client leaves. */
   sync(request: SyncRequest, signal: AbortSignal): Promise<SyncReport>;
+  /** Believes the deletions that an account's mass-deletion guard holds. Rejects as `sync` does. */
+  release(request: AccountRequest): Promise<SyncReport>;
+  /** Tries an account's refused actions again. Rejects as `sync` does. */
+  retry(request: AccountRequest): Promise<SyncReport>;
   /** True once all listeners accept. */
   ready(): boolean;
   readonly metrics: Metrics;
@@ -47,6 +51,20 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
     },
   ],
   ['/api/status', { method: 'GET', run: async ({ status }) => json(200, await status()) }],
+  [
+    '/api/release',
+    {
+      method: 'POST',
+      run: async ({ release }, request) => json(200, await release(accountRequest(await readJsonBody(request)))),
+    },
+  ],
+  [
+    '/api/retry',
+    {
+      method: 'POST',
+      run: async ({ retry }, request) => json(200, await retry(accountRequest(await readJsonBody(request)))),
+    },
+  ],
   [
     '/api/sync',
     {

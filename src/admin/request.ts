@@ -37,16 +37,25 @@ export async function readJsonBody(request: IncomingMessage): Promise<Readonly<R
   throw new MergeboxError('protocol', 'the body is not a JSON object');
 }
 
+/** What `POST /api/release` and `POST /api/retry` name. */
+export interface AccountRequest {
+  readonly user?: string;
+  readonly account: string;
+}
+
+/** The body of `POST /api/release` and `POST /api/retry`; throws `protocol` naming the key that is wrong. */
+export function accountRequest(body: Readonly<Record<string, unknown>>): AccountRequest {
+  const { user, account, ...others } = body;
+  refuseOthers(others, 'user, account');
+  if (user !== undefined && typeof user !== 'string') throw wrong('user', 'a string');
+  if (typeof account !== 'string') throw wrong('account', 'a string');
+  return { ...(user === undefined ? {} : { user }), account };
+}
+
 /** The body of `POST /api/sync`; throws `protocol` naming the key that is wrong. */
 export function syncRequest(body: Readonly<Record<string, unknown>>): SyncRequest {
   const { user, account, wait = false, timeoutMs = DEFAULT_TIMEOUT_MS, ...others } = body;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) {
-    throw new MergeboxError(
-      'protocol',
-      `unknown key ${JSON.stringify(unknown)}; allowed: user, account, wait, timeoutMs`,
-    );
-  }
+  refuseOthers(others, 'user, account, wait, timeoutMs');
   if (user !== undefined && typeof user !== 'string') throw wrong('user', 'a string');
   if (account !== undefined && typeof account !== 'string') throw wrong('account', 'a string');
   if (typeof wait !== 'boolean') throw wrong('wait', 'true or false');
@@ -54,6 +63,12 @@ export function syncRequest(body: Readonly<Record<string, unknown>>): SyncReques
     throw wrong('timeoutMs', `a number up to ${MAX_TIMEOUT_MS}`);
   }
   return { ...(user === undefined ? {} : { user }), ...(account === undefined ? {} : { account }), wait, timeoutMs };
+}
+
+function refuseOthers(others: Readonly<Record<string, unknown>>, allowed: string): void {
+  const [unknown] = Object.keys(others);
+  if (unknown === undefined) return;
+  throw new MergeboxError('protocol', `unknown key ${JSON.stringify(unknown)}; allowed: ${allowed}`);
 }
 
 function wrong(key: string, expected: string): MergeboxError {

@@ -11,7 +11,6 @@ import type { MailboxRow } from '../store/rows.js';
 import type { WriteTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
-import { chunks } from '../util/group.js';
 import type { MailContext } from './context.js';
 import type { LiveListing } from './live-listing.js';
 
@@ -59,27 +58,34 @@ export class SelectedMailbox {
   }
 
   async *metadata(uids: readonly number[], wants: Wants): AsyncGenerator<Metadata[]> {
-    for (const page of chunks(uids, PAGE)) {
-      const known = page.flatMap((uid) => {
-        const index = this.listing.indexOf(uid);
-        return index < 0 ? [] : { uid, message: this.listing.messages[index]! };
-      });
-      const rows = await this.#context.store.read((tx) =>
-        metadataOf(
-          tx,
-          known.map((each) => each.message),
-          wants,
-        ),
-      );
-      const answered: Metadata[] = [];
-      for (const { uid, message } of known) {
-        const row = rows.get(message);
-        if (!row) continue;
-        const { id: _, ...parts } = row;
-        answered.push({ uid, ...parts, ...(row.structure?.length === 0 ? await this.#structure(message) : {}) });
-      }
-      yield answered;
+    // The next page is read while the caller sends this one.
+    let next: Promise<Metadata[]> | null = null;
+    for (let start = 0; start < uids.length; start += PAGE) {
+      const page: Promise<Metadata[]> = next ?? this.#page(uids.slice(start, start + PAGE), wants);
+      const after = uids.slice(start + PAGE, start + 2 * PAGE);
+      next = after.length === 0 ? null : this.#page(after, wants);
+      // A caller that stops early leaves this one behind; one that goes on meets its failure at its turn.
+      next?.catch(() => undefined);
+      yield await page;
     }
+  }
+
+  /** What is stored of these messages; those that are gone are left out. */
+  async #page(uids: readonly number[], wants: Wants): Promise<Metadata[]> {
+    const known = uids.flatMap((uid) => {
+      const index = this.listing.indexOf(uid);
+      return index < 0 ? [] : { uid, message: this.listing.messages[index]! };
+    });
+    const ids = known.map((each) => each.message);
+    const rows = await this.#context.store.read((tx) => metadataOf(tx, ids, wants));
+    const answered: Metadata[] = [];
+    for (const { uid, message } of known) {
+      const row = rows.get(message);
+      if (!row) continue;
+      const { id: _, ...parts } = row;
+      answered.push({ uid, ...parts, ...(row.structure?.length === 0 ? await this.#structure(message) : {}) });
+    }
+    return answered;
   }
 
   async body(uid: number): Promise<StoredBody> {

@@ -116,6 +116,22 @@ export async function actionCounts(tx: ReadTx): Promise<Map<number, { pending: n
   return counts;
 }
 
+/** The newest error among the actions of each account, by account row id. */
+export async function actionErrors(tx: ReadTx): Promise<Map<number, string>> {
+  const rows = await tx.all<{ account_id: number; last_error: string }>(
+    'SELECT account_id, last_error FROM action WHERE last_error IS NOT NULL ORDER BY id',
+  );
+  return new Map(rows.map((row) => [row.account_id, row.last_error]));
+}
+
+/** Lets an account's refused actions be tried again. */
+export async function unparkActions(tx: WriteTx, accountId: number): Promise<void> {
+  await tx.run("UPDATE action SET state = 'pending', next_try = 0 WHERE account_id = ? AND state = 'parked'", [
+    accountId,
+  ]);
+  tx.owe(accountId);
+}
+
 /** Removes actions that were executed and acknowledged; accounts with actions that waited for them hear of it. */
 export async function removeActions(tx: WriteTx, ids: readonly number[]): Promise<void> {
   const json = jsonIds(ids);

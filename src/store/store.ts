@@ -79,13 +79,13 @@ export class Store {
     const readers: Handle[] = [];
     try {
       await writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000');
-      await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -32000; PRAGMA temp_store = MEMORY');
+      await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY');
       await quickCheck(writer, file);
       await migrate(writer);
       for (let i = 0; i < READERS; i += 1) {
         const reader = await Handle.open(file, 'read');
         readers.push(reader);
-        await reader.exec('PRAGMA busy_timeout = 10000; PRAGMA cache_size = -16000; PRAGMA mmap_size = 268435456');
+        await reader.exec('PRAGMA busy_timeout = 10000; PRAGMA cache_size = -8000');
       }
       await writer.run("INSERT INTO meta (key, value) VALUES ('storeId', ?) ON CONFLICT (key) DO NOTHING", [
         randomBytes(8).toString('hex'),

@@ -40,12 +40,19 @@ interface Running {
   readonly port: number;
   readonly socket: string;
   readonly asked: SyncRequest[];
+  /** What release and retry were asked for. */
+  readonly accounts: unknown[];
   get(url: string, options?: RequestOptions, body?: string): Promise<{ status: number; type: string; body: string }>;
 }
 
 async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Running> {
   const dataDir = changes.dataDir ?? test.testdir({});
   const asked: SyncRequest[] = [];
+  const accounts: unknown[] = [];
+  const forAccount = (what: 'release' | 'retry') => async (request: AccountRequest) => {
+    accounts.push({ what, ...request });
+    return { ok: true, accounts: [] };
+  };
   const admin = createAdmin({
     host: '127.0.0.1',
     port: 0,
@@ -57,6 +64,8 @@ async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Run
       if (what.user === 'nobody') throw new MergeboxError('nonexistent', 'no user nobody');
       return { ok: true, accounts: [{ user: 'alice', account: 'work', result: 'idle' }] };
     },
+    release: forAccount('release'),
+    retry: forAccount('retry'),
     ready: () => true,
     metrics: new Metrics(),
     log: silentLog(),
@@ -80,7 +89,7 @@ async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Run
       outgoing.on('error', reject);
       outgoing.end(body);
     });
-  return { admin, port, socket: adminSocketPath(dataDir), asked, get };
+  return { admin, port, socket: adminSocketPath(dataDir), asked, accounts, get };
 }
 
 const bearer = (token: string): RequestOptions => ({ method: 'POST', headers: { authorization: `Bearer ${token}` } });
@@ -154,6 +163,20 @@ t.test('sync takes user, account, wait and timeoutMs, and nothing else', async (
   t.match(await post(`${' '.repeat(MAX_BODY - 1)}{}`), { status: 413 });
 });
 
+t.test('release and retry take an account, a user if need be, and a token', async (t) => {
+  const { get, accounts } = await run(t);
+  const post = (url: string, body: unknown) => get(url, bearer('let-me-in'), JSON.stringify(body));
+  t.match(await get('/api/release', { method: 'POST' }), { status: 401 });
+  t.match(await post('/api/release', { account: 'work' }), { status: 200 });
+  t.match(await post('/api/retry', { account: 'work', user: 'alice' }), { status: 200 });
+  t.match(await post('/api/retry', {}), { status: 400, body: /account: expected a string/ });
+  t.match(await post('/api/retry', { account: 'work', all: true }), { status: 400, body: /unknown key/ });
+  t.same(accounts, [
+    { what: 'release', account: 'work' },
+    { what: 'retry', account: 'work', user: 'alice' },
+  ]);
+});
+
 t.test('only known paths and methods, and only for our own names', async (t) => {
   const { get } = await run(t);
   t.match(await get('/nothing'), { status: 404, body: /\/api\/status/ });
@@ -219,6 +242,8 @@ t.test('a second daemon on the same dataDir is refused, a dead one’s socket is
   const second = createAdmin({
     ...again,
     sync: async () => ({ ok: true, accounts: [] }),
+    release: async () => ({ ok: true, accounts: [] }),
+    retry: async () => ({ ok: true, accounts: [] }),
     metrics: new Metrics(),
     log: silentLog(),
   });
