@@ -49,11 +49,6 @@ export class Output {
     return this.#partBytes + this.#text.length;
   }
 
-  /** True while the client has not taken what was written: nothing that can wait should be added. */
-  get blocked(): boolean {
-    return this.#socket.writableNeedDrain;
-  }
-
   get closed(): boolean {
     return this.#closed;
   }
