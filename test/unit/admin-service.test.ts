@@ -8,7 +8,7 @@ import t, { type Test } from 'tap';
 import { bearsToken, isOwnHost } from '../../src/admin/access.js';
 import { type Admin, type AdminOptions, adminSocketPath, createAdmin } from '../../src/admin/admin.js';
 import { adminRequest } from '../../src/admin/client.js';
-import { MAX_BODY, type SyncRequest } from '../../src/admin/request.js';
+import { type AccountRequest, MAX_BODY, type SyncRequest } from '../../src/admin/request.js';
 import { type AccountStatus, isHealthy, type StatusReport, statusText } from '../../src/admin/status.js';
 import { ensureCertificate } from '../../src/util/certificate.js';
 import { MergeboxError } from '../../src/util/errors.js';
