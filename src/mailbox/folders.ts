@@ -18,15 +18,18 @@ import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { MailContext } from './context.js';
 
-/** CREATE (RFC 9051 §6.3.4): below `Accounts/<id>/` a folder is made there; nothing can stand beside the merged mailboxes. */
+/**
+ * CREATE (RFC 9051 §6.3.4): below `Accounts/<id>/` a folder is made there; any other name becomes a folder of the default
+ * account (below an existing mailbox: of its account) that clients see under the name they gave it.
+ */
 export async function createMailbox(context: MailContext, name: string, role: Role | undefined): Promise<void> {
   await context.store.write(async (tx) => {
     await requireFree(tx, name);
-    const { account, path, delimiter } = await parseMirrorName(tx, context, name);
+    const { account, path, delimiter } = await parseName(tx, context, name);
     const own = await foldersOf(tx, account.id);
     const used = role !== undefined && own.some((folder) => folder.role === role);
     const listed = { path, delimiter, role: used ? null : (role ?? null), virtual: false, selectable: true };
-    const folder = await insertFolder(tx, account, listed, 'creating');
+    const folder = await insertFolder(tx, account, listed, 'creating', name);
     const detail = role === undefined ? {} : { detail: role };
     await owe(
       tx,
@@ -56,7 +59,7 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
   await context.store.write(async (tx) => {
     await requireFree(tx, to);
     const { folder, account } = await ownFolder(tx, context, from);
-    const target = await parseMirrorName(tx, context, to);
+    const target = await parseName(tx, context, to);
     if (target.account.id !== account.id) {
       throw new MergeboxError('cannot', `rename "${from}": "${to}" is in another account; move the mail instead`);
     }
@@ -66,9 +69,9 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
       if (each.role !== null)
         throw new MergeboxError('cannot', `rename "${from}": it holds the account's ${each.role} folder`);
       const path = target.path + each.path.slice(folder.path.length);
-      const name = mirrorName(account.name, path, each.delimiter);
+      const suffix = mirrorName('', path, each.delimiter).slice(mirrorName('', target.path, each.delimiter).length);
       await tx.run('UPDATE folder SET path = ? WHERE id = ?', [path, each.id]);
-      await tx.run('UPDATE mailbox SET name = ? WHERE folder_id = ?', [name, each.id]);
+      await tx.run('UPDATE mailbox SET name = ? WHERE folder_id = ?', [to + suffix, each.id]);
     }
     const detail = JSON.stringify({ from: folder.path, to: target.path });
     await owe(
@@ -144,17 +147,49 @@ async function requireFree(tx: ReadTx, name: string): Promise<void> {
   throw new MergeboxError('alreadyexists', `"${name}" exists already`);
 }
 
-/** The account and upstream path that a name below `Accounts/` stands for. */
-async function parseMirrorName(
-  tx: ReadTx,
-  context: MailContext,
-  name: string,
-): Promise<{ account: AccountPolicy; path: string; delimiter: string | null }> {
-  const [root, id, ...levels] = name.replace(/\/$/, '').split('/');
-  const account = root === MIRROR_ROOT && id !== undefined ? context.book.named(id) : undefined;
-  if (!account || levels.length === 0 || levels.includes('')) {
-    throw new MergeboxError('cannot', `"${name}": mailboxes can be made below ${MIRROR_ROOT}/<account>/ only`);
+interface NewPlace {
+  readonly account: AccountPolicy;
+  readonly path: string;
+  readonly delimiter: string | null;
+}
+
+/** The account and upstream path that a new name stands for. */
+async function parseName(tx: ReadTx, context: MailContext, name: string): Promise<NewPlace> {
+  const levels = name.replace(/\/$/, '').split('/');
+  if (levels.includes('')) throw new MergeboxError('cannot', `"${name}": a level of the name is empty`);
+  if (levels[0] !== MIRROR_ROOT) return parseOwnName(tx, context, levels);
+  const account = context.book.named(levels[1] ?? '');
+  if (!account || levels.length < 3) {
+    throw new MergeboxError('cannot', `"${name}": below ${MIRROR_ROOT} there are only the mailboxes of accounts`);
   }
+  const prefix = await namespacePrefix(tx, account.id);
+  const place = await join(tx, account, null, levels.slice(2));
+  return place.path.startsWith(prefix) ? place : { ...place, path: prefix + place.path };
+}
+
+/** A name of the user's own: below an existing mailbox it belongs to that folder's account, else to the default one. */
+async function parseOwnName(tx: ReadTx, context: MailContext, levels: readonly string[]): Promise<NewPlace> {
+  const fallback = context.book.default();
+  for (let depth = levels.length - 1; depth > 0; depth -= 1) {
+    const above = await tx.get<MailboxRow>('SELECT * FROM mailbox WHERE name = ?', [levels.slice(0, depth).join('/')]);
+    if (!above) continue;
+    const own = fallback ? await foldersOf(tx, fallback.id) : [];
+    const parent =
+      above.folder_id === null ? own.find((each) => each.role === above.role) : await folderById(tx, above.folder_id);
+    if (parent) return join(tx, context.book.get(parent.account_id), parent.path, levels.slice(depth));
+  }
+  if (!fallback) throw new MergeboxError('cannot', 'there is no account that could hold a mailbox');
+  const prefix = await namespacePrefix(tx, fallback.id);
+  const place = await join(tx, fallback, null, levels);
+  return { ...place, path: prefix + place.path };
+}
+
+async function join(
+  tx: ReadTx,
+  account: AccountPolicy,
+  parent: string | null,
+  levels: readonly string[],
+): Promise<NewPlace> {
   if (account.authority === 'upstream') {
     throw new MergeboxError(
       'cannot',
@@ -171,9 +206,7 @@ async function parseMirrorName(
       `"${bad}": the server of account "${account.name}" allows no "${delimiter}" in a name`,
     );
   }
-  const path = names.join(delimiter);
-  const prefix = await namespacePrefix(tx, account.id);
-  return { account, path: path.startsWith(prefix) ? path : prefix + path, delimiter };
+  return { account, path: [...(parent === null ? [] : [parent]), ...names].join(delimiter), delimiter };
 }
 
 /** The folder behind a mirror that may be changed: not one with a role. */

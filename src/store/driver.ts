@@ -35,6 +35,7 @@ export class Handle {
   }
 
   async all<T>(sql: string, params: SqlParams = []): Promise<T[]> {
+    requireParams(sql, params);
     const statement = await this.#prepare(sql);
     return new Promise((resolve, reject) => {
       statement.all<T>(params, (error: Error | null, rows: T[]) =>
@@ -45,6 +46,7 @@ export class Handle {
 
   /** The number of rows changed. */
   async run(sql: string, params: SqlParams = []): Promise<number> {
+    requireParams(sql, params);
     const statement = await this.#prepare(sql);
     return new Promise((resolve, reject) => {
       statement.run(params, function (this: sqlite3.RunResult, error: Error | null) {
@@ -77,6 +79,13 @@ export class Handle {
       });
     });
   }
+}
+
+/** The driver binds NULL to what it is not given, so that a statement with a forgotten value runs and does nothing. */
+function requireParams(sql: string, params: SqlParams): void {
+  let wanted = 0;
+  for (let at = sql.indexOf('?'); at >= 0; at = sql.indexOf('?', at + 1)) wanted += 1;
+  if (wanted !== params.length) throw new RangeError(`database: ${params.length} values for ${wanted} places in: ${sql}`);
 }
 
 function sqlError(error: Error, doing: string): MergeboxError {

@@ -89,18 +89,18 @@ async function forgetFolders(
   }
 }
 
-/** A new folder with its mirror. Mirrors of roles are left unsubscribed: the merged mailbox shows their mail. */
+/** A new folder with its mirror, under `name`. Mirrors of roles are left unsubscribed: the merged mailbox shows their mail. */
 export async function insertFolder(
   tx: WriteTx,
   account: AccountPolicy,
   folder: ListedFolder,
   state: 'live' | 'creating',
+  name = mirrorName(account.name, folder.path, folder.delimiter),
 ): Promise<FolderRow> {
   const row = (await tx.get<FolderRow>(
     `INSERT INTO folder (account_id, path, delimiter, role, virtual, selectable, state) VALUES (?,?,?,?,?,?,?) RETURNING *`,
     [account.id, folder.path, folder.delimiter, folder.role, folder.virtual ? 1 : 0, folder.selectable ? 1 : 0, state],
   ))!;
-  const name = mirrorName(account.name, folder.path, folder.delimiter);
   const mailbox = await insertMailbox(tx, name, { folderId: row.id });
   tx.touch(mailbox);
   if (folder.role === null && folder.selectable) await setSubscribed(tx, name, true);
@@ -178,11 +178,16 @@ export interface PullEnd {
   readonly exists: number;
 }
 
-/** Records where a complete pull ended. */
+/**
+ * Records where a complete pull ended. While a disappearance waits for its explanation, `pulled` stays: what arrived in
+ * other folders since the last look that showed everything in place may be the mail that left this one.
+ */
 export async function saveCursor(tx: WriteTx, folderId: number, end: PullEnd): Promise<void> {
   await tx.run(
-    'UPDATE folder SET uid_validity = ?, uid_next = ?, mod_seq = ?, exists_count = ?, pulled = ?, held = NULL WHERE id = ?',
-    [end.uidValidity, end.uidNext, end.modSeq, end.exists, folderId],
+    `UPDATE folder SET uid_validity = ?, uid_next = ?, mod_seq = ?, exists_count = ?, held = NULL, pulled = CASE
+       WHEN EXISTS (SELECT 1 FROM copy WHERE copy.folder_id = folder.id AND copy.state = 'vanished') THEN pulled ELSE ? END
+     WHERE id = ?`,
+    [end.uidValidity, end.uidNext, end.modSeq, end.exists, tx.modSeq, folderId],
   );
 }
 
