@@ -85,7 +85,8 @@ export class Handle {
 function requireParams(sql: string, params: SqlParams): void {
   let wanted = 0;
   for (let at = sql.indexOf('?'); at >= 0; at = sql.indexOf('?', at + 1)) wanted += 1;
-  if (wanted !== params.length) throw new RangeError(`database: ${params.length} values for ${wanted} places in: ${sql}`);
+  if (wanted !== params.length)
+    throw new RangeError(`database: ${params.length} values for ${wanted} places in: ${sql}`);
 }
 
 function sqlError(error: Error, doing: string): MergeboxError {

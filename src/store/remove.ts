@@ -46,7 +46,11 @@ export async function dropCopies(tx: WriteTx, book: AccountBook, copies: readonl
   await hideInMirrors(tx, copies);
   const ids = jsonIds(copies.map((copy) => copy.id));
   await tx.run('DELETE FROM copy WHERE id IN (SELECT value FROM json_each(?))', [ids]);
-  await tx.run('DELETE FROM action WHERE copy_id IN (SELECT value FROM json_each(?))', [ids]);
+  // A COPY or MOVE whose source is gone is settled by its executor, which knows what became of the target.
+  await tx.run(
+    "DELETE FROM action WHERE copy_id IN (SELECT value FROM json_each(?)) AND kind NOT IN ('copy', 'move')",
+    [ids],
+  );
   await settleEntries(
     tx,
     book,

@@ -42,12 +42,13 @@ export async function recordLost(tx: WriteTx, ids: readonly number[]): Promise<v
   await tx.run("UPDATE copy SET state = 'vanished' WHERE id IN (SELECT value FROM json_each(?))", [jsonIds(ids)]);
 }
 
-export async function hasVanished(tx: ReadTx, accountId: number): Promise<boolean> {
-  const row = await tx.get(
-    "SELECT 1 FROM copy JOIN folder ON folder.id = copy.folder_id WHERE folder.account_id = ? AND copy.state = 'vanished' LIMIT 1",
+/** The copies of an account that vanished and are not explained yet. */
+export async function vanishedCopies(tx: ReadTx, accountId: number): Promise<number[]> {
+  const rows = await tx.all<{ id: number }>(
+    "SELECT copy.id FROM copy JOIN folder ON folder.id = copy.folder_id WHERE folder.account_id = ? AND copy.state = 'vanished'",
     [accountId],
   );
-  return row !== undefined;
+  return rows.map((row) => row.id);
 }
 
 interface Vanished extends CopyRow {
@@ -57,16 +58,22 @@ interface Vanished extends CopyRow {
 }
 
 /**
- * Decides why copies of an account vanished, once all its folders were looked at after they did: moved, when the same
- * mail has arrived in another folder of the account since; else really deleted. A move leaves the other accounts'
- * copies alone, except into Trash (a deletion) and out of it (a restoration), which they follow. Returns how many.
+ * Decides why these copies of an account vanished; all its folders must have been looked at since they were marked. Moved,
+ * when the same mail has arrived in another folder of the account since (or a folder like All Mail still holds it); else
+ * really deleted. A move leaves the other accounts' copies alone, except into Trash (a deletion) and out of it (a
+ * restoration), which they follow.
  */
-export async function explainVanished(tx: WriteTx, book: AccountBook, accountId: number): Promise<number> {
+export async function explainVanished(
+  tx: WriteTx,
+  book: AccountBook,
+  accountId: number,
+  copyIds: readonly number[],
+): Promise<void> {
   const vanished = await tx.all<Vanished>(
     `SELECT copy.*, message.match_key, folder.pulled, folder.role FROM copy
      JOIN folder ON folder.id = copy.folder_id JOIN message ON message.id = copy.message_id
-     WHERE folder.account_id = ? AND copy.state = 'vanished' ORDER BY copy.id`,
-    [accountId],
+     WHERE copy.id IN (SELECT value FROM json_each(?)) AND copy.state = 'vanished' ORDER BY copy.id`,
+    [jsonIds(copyIds)],
   );
   const taken = new Set<number>();
   for (const copy of vanished) {
@@ -74,7 +81,6 @@ export async function explainVanished(tx: WriteTx, book: AccountBook, accountId:
     if (found) taken.add(found.id);
     await settleVanished(tx, book, accountId, copy, found);
   }
-  return vanished.length;
 }
 
 async function movedTo(
@@ -85,8 +91,9 @@ async function movedTo(
 ): Promise<(CopyRow & { role: Role | null }) | undefined> {
   const rows = await tx.all<CopyRow & { role: Role | null }>(
     `SELECT copy.*, folder.role FROM message JOIN copy ON copy.message_id = message.id JOIN folder ON folder.id = copy.folder_id
-     WHERE message.match_key = ? AND folder.account_id = ? AND copy.folder_id <> ? AND folder.virtual = 0
-     AND copy.state = 'live' AND copy.uid IS NOT NULL AND copy.arrived > ? ORDER BY copy.id`,
+     WHERE message.match_key = ? AND folder.account_id = ? AND copy.folder_id <> ?
+     AND copy.state = 'live' AND copy.uid IS NOT NULL AND (folder.virtual = 1 OR copy.arrived > ?)
+     ORDER BY folder.virtual, copy.id`,
     [copy.match_key, accountId, copy.folder_id, copy.pulled],
   );
   return rows.find((row) => !taken.has(row.id));

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { actionCounts } from '../store/actions.js';
 import { foldersOf, saveNamespacePrefix, syncFolderList } from '../store/folders.js';
 import type { FolderRow } from '../store/rows.js';
-import { explainVanished, hasVanished } from '../store/vanish.js';
+import { explainVanished, vanishedCopies } from '../store/vanish.js';
 import type { FolderState } from '../upstream/port.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
@@ -172,7 +172,7 @@ export class AccountEngine {
     const inbox = (await this.#folders()).find((folder) => folder.role === 'inbox');
     if (!inbox) return this.#fullRound();
     const result = await this.#pull(inbox);
-    if (await this.#context.store.read((tx) => hasVanished(tx, this.accountId))) return this.#fullRound();
+    if ((await this.#vanished()).length > 0) return this.#fullRound();
     return result;
   }
 
@@ -189,28 +189,41 @@ export class AccountEngine {
       return syncFolderList(tx, book, account, listed, this.#missing);
     });
     this.#missing = new Set(missing);
-    const result = await this.#pullChanged();
-    await store.write((tx) => explainVanished(tx, book, account.id));
-    return result;
+    const { changed, held } = await this.#pullChanged();
+    const vanished = await this.#vanished();
+    if (vanished.length === 0) return { changed, held };
+    // What vanished may have been moved to a folder that was looked at before: all of them are looked at once more.
+    const second = await this.#pullChanged();
+    if (second.complete) await store.write((tx) => explainVanished(tx, book, account.id, vanished));
+    return { changed: true, held: held ?? second.held };
   }
 
-  /** Looks at all folders cheaply and pulls those that differ, merged ones first. */
-  async #pullChanged(): Promise<RoundResult> {
+  #vanished(): Promise<number[]> {
+    return this.#context.store.read((tx) => vanishedCopies(tx, this.accountId));
+  }
+
+  /**
+   * Looks at all folders cheaply and pulls those that differ, merged ones first. Not complete when one that could be
+   * looked at before cannot be now.
+   */
+  async #pullChanged(): Promise<RoundResult & { readonly complete: boolean }> {
     const folders = await this.#folders();
     const states = await this.#context.upstream.status(folders.map((folder) => folder.path));
     let changed = false;
     let held: string | null = null;
+    let complete = true;
     const merged = folders.filter((folder) => folder.role !== null);
     for (const folder of [...merged, ...folders.filter((each) => each.role === null)]) {
       if (folder === folders.find((each) => each.role === null)) this.#firstLookDone();
       const state = states.get(folder.path);
+      if (!state && folder.uid_validity !== null) complete = false;
       if (!state || isCurrent(folder, state)) continue;
       const result = await this.#pull(folder);
       changed ||= result.changed;
       held ??= result.held;
     }
     this.#firstLookDone();
-    return { changed, held };
+    return { changed, held, complete };
   }
 
   async #pull(folder: Pick<FolderRow, 'id'>): Promise<PullResult> {

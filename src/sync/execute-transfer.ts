@@ -1,10 +1,10 @@
-import { recordAttempt, recordDestroyed, removeActions } from '../store/actions.js';
+import { owe, recordAttempt, recordDestroyed, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
 import { bindCopy } from '../store/ingest.js';
 import { sweepMessages } from '../store/messages.js';
 import { dropCopies } from '../store/remove.js';
 import { type CopyRow, jsonIds } from '../store/rows.js';
-import type { WriteTx } from '../store/store.js';
+import type { ReadTx, WriteTx } from '../store/store.js';
 import type { CopyUids } from '../upstream/port.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
@@ -90,18 +90,23 @@ async function finish(context: SyncContext, batch: readonly LoadedAction[]): Pro
       ({ target }) => !target || !targets.has(target.id) || targets.get(target.id)!.uid !== null,
     );
     const missing = batch.filter((action) => !bound.includes(action));
-    // The server took the command, and a complete look at the target shows no such mail: another client removed the
-    // source first. Nothing is left to show.
+    // A complete look at the target shows no such mail: another client removed the source first. What we hold the bytes
+    // of can still be delivered; of the rest nothing is left to show.
+    const pinned = await pinnedTargets(tx, missing);
+    const lost = missing.filter((action) => !pinned.includes(action));
+    await owe(
+      tx,
+      pinned.map(({ row, target }) => ({ accountId: row.account_id, kind: 'append', targetId: target!.id })),
+      batch[0]!.row.reason,
+    );
     await dropCopies(
       tx,
       context.book,
-      missing.flatMap(({ target }) => (target && targets.get(target.id)) ?? []),
+      lost.flatMap(({ target }) => (target && targets.get(target.id)) ?? []),
     );
-    if (missing.length > 0) {
-      context.log.warn(
-        { actions: missing.map(({ row }) => row.id) },
-        'mail was removed upstream before it could be transferred',
-      );
+    if (lost.length > 0) {
+      const actions = lost.map(({ row }) => row.id);
+      context.log.warn({ actions }, 'mail was removed upstream before it could be transferred');
     }
     if (batch[0]!.row.kind === 'move') await removeSources(tx, context, batch);
     await removeActions(
@@ -109,6 +114,15 @@ async function finish(context: SyncContext, batch: readonly LoadedAction[]): Pro
       batch.map(({ row }) => row.id),
     );
   });
+}
+
+async function pinnedTargets(tx: ReadTx, missing: readonly LoadedAction[]): Promise<LoadedAction[]> {
+  const rows = await tx.all<{ id: number }>(
+    'SELECT id FROM message WHERE pinned IS NOT NULL AND id IN (SELECT value FROM json_each(?))',
+    [jsonIds(missing.map(({ target }) => target!.message_id))],
+  );
+  const ids = new Set(rows.map((row) => row.id));
+  return missing.filter(({ target }) => ids.has(target!.message_id));
 }
 
 async function removeSources(tx: WriteTx, context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
