@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensurePackages } from './packages.mjs';
+import { ensureTapBuilt } from './tap-build.mjs';
 import { countTap } from './tap-count.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -63,6 +64,7 @@ async function main(filters) {
   for (const project of ['tsconfig.json', 'tsconfig.build.json']) {
     if ((await run(bin('tsc'), ['-p', project])) !== 0) return finish(0, 1);
   }
+  if (!ensureTapBuilt()) return finish(0, 1);
   const { passed, failed } = await runTests(files);
   return finish(passed, failed);
 }
