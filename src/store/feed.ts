@@ -4,6 +4,8 @@ import type { ReadTx } from './store.js';
 
 type Tuple = [uid: number, row: number, message: number, flags: string, modSeq: number, size: number, date: number];
 
+const TUPLE = 'json_array(uid, id, message_id, shown, mod_seq, size, internal_date)';
+
 /** Entries a page: parsed in one go, so small enough not to hold up the event loop. */
 const PAGE = 5_000;
 
@@ -39,26 +41,31 @@ export interface Changes {
   readonly uidNext: number;
 }
 
-/** What happened in a mailbox since a MODSEQ (RFC 7162), read in one snapshot: one consistent step of its change feed; null when it was deleted. */
+/**
+ * What happened in a mailbox since a MODSEQ (RFC 7162): one consistent step of its change feed, because one statement
+ * reads it; null when the mailbox was deleted.
+ */
 export async function changesSince(
   tx: ReadTx,
   mailbox: MailboxRow,
   keyword: string,
   modSeq: number,
 ): Promise<Changes | null> {
-  const now = await tx.get<{ mod_seq: number; uid_next: number }>(
-    'SELECT mod_seq, uid_next FROM mailbox WHERE id = ?',
-    [mailbox.id],
+  const merged = mailbox.folder_id === null;
+  const row = await tx.get<{ mod_seq: number; uid_next: number; entries: string; gone: string }>(
+    `SELECT mod_seq, uid_next,
+       (SELECT json_group_array(${TUPLE}) FROM (${merged ? MERGED : MIRROR} AND mod_seq > ? ORDER BY uid)) AS entries,
+       (SELECT json_group_array(uid) FROM expunged WHERE mailbox_id = mailbox.id AND expunged.mod_seq > ?) AS gone
+     FROM mailbox WHERE id = ?`,
+    [...(merged ? [mailbox.id] : [keyword, keyword, mailbox.folder_id]), modSeq, modSeq, mailbox.id],
   );
-  if (!now) return null;
-  if (now.mod_seq === modSeq) return { entries: [], expunged: [], modSeq, uidNext: now.uid_next };
-  const uidColumn = mailbox.folder_id === null ? 'uid' : 'mirror_uid';
-  const entries = await select(tx, mailbox, keyword, `AND mod_seq > ? ORDER BY ${uidColumn}`, modSeq);
-  const gone = await tx.all<{ uid: number }>('SELECT uid FROM expunged WHERE mailbox_id = ? AND mod_seq > ?', [
-    mailbox.id,
-    modSeq,
-  ]);
-  return { entries, expunged: gone.map((row) => row.uid), modSeq: now.mod_seq, uidNext: now.uid_next };
+  if (!row) return null;
+  return {
+    entries: parseRows(row.entries),
+    expunged: JSON.parse(row.gone) as number[],
+    modSeq: row.mod_seq,
+    uidNext: row.uid_next,
+  };
 }
 
 async function select(
@@ -69,16 +76,20 @@ async function select(
   bound: number,
 ): Promise<ListingRow[]> {
   const merged = mailbox.folder_id === null;
-  const sql = `SELECT json_group_array(json_array(uid, id, message_id, shown, mod_seq, size, internal_date)) AS rows FROM (${merged ? MERGED : MIRROR} ${tail})`;
+  const sql = `SELECT json_group_array(${TUPLE}) AS rows FROM (${merged ? MERGED : MIRROR} ${tail})`;
   const params = merged ? [mailbox.id, bound] : [keyword, keyword, mailbox.folder_id, bound];
   const row = await tx.get<{ rows: string }>(sql, params);
-  return (JSON.parse(row!.rows) as Tuple[]).map(([uid, id, message, flags, modSeq, size, date]) => ({
+  return parseRows(row!.rows);
+}
+
+function parseRows(json: string): ListingRow[] {
+  return (JSON.parse(json) as Tuple[]).map(([uid, row, message, flags, modSeq, size, internalDate]) => ({
     uid,
-    row: id,
+    row,
     message,
     flags,
     modSeq,
     size,
-    internalDate: date,
+    internalDate,
   }));
 }

@@ -258,9 +258,11 @@ class Unit implements WriteTx {
   }
 
   async finish(): Promise<void> {
-    for (const id of this.mailboxes) {
-      await this.run('UPDATE mailbox SET mod_seq = ? WHERE id = ?', [this.modSeq, id]);
-    }
+    if (this.mailboxes.size === 0) return;
+    await this.run('UPDATE mailbox SET mod_seq = ? WHERE id IN (SELECT value FROM json_each(?))', [
+      this.modSeq,
+      JSON.stringify([...this.mailboxes]),
+    ]);
   }
 }
 
