@@ -98,7 +98,8 @@ async function exclusively(
 async function fail(context: SyncContext, { row }: LoadedAction, error: Error): Promise<void> {
   const refusals = row.attempts + 1;
   const permanent =
-    isMergeboxError(error, 'refused', 'cannot') && (PERMANENT.test(error.message) || refusals >= MAX_REFUSALS);
+    isMergeboxError(error, 'cannot') ||
+    (isMergeboxError(error, 'refused') && (PERMANENT.test(error.message) || refusals >= MAX_REFUSALS));
   const delayMs = backoffDelay(refusals, { baseMs: 2_000, maxMs: 600_000 });
   context.log.warn({ action: row.id, kind: row.kind, err: errorText(error), permanent }, 'action failed');
   await context.store.write(async (tx) => {

@@ -17,21 +17,27 @@ import type { PullNow } from './execute-transfer.js';
 export async function append(context: SyncContext, action: LoadedAction, pull: PullNow): Promise<void> {
   const { row, target, targetFolder } = action;
   if (!target || !targetFolder) return context.store.write((tx) => removeActions(tx, [row.id]));
-  if (row.attempts > 0) await pull(targetFolder.id);
+  // Some servers file what they send: a mail in Sent that is ours is recognised like one of an earlier try.
+  const mayBeThere = row.attempts > 0 || targetFolder.role === 'sent';
+  if (mayBeThere) {
+    await context.store.write((tx) => recordAttempt(tx, [row.id]));
+    await pull(targetFolder.id);
+  }
   const before = (await context.store.read((tx) => copiesByIds(tx, [target.id]))).get(target.id);
   if (!before) return context.store.write((tx) => removeActions(tx, [row.id]));
   const bytes = await context.loadBytes(target.message_id);
   if (before.uid === null) {
-    await context.store.write((tx) => recordAttempt(tx, [row.id]));
+    if (!mayBeThere) await context.store.write((tx) => recordAttempt(tx, [row.id]));
     await context.folderLock.run(targetFolder.id, () => upload(context, before, targetFolder, bytes));
     // A server without UIDPLUS, or a folder never looked at: found by content.
     if ((await uidOf(context, target.id)) === null) await pull(targetFolder.id);
   }
   const uid = await uidOf(context, target.id);
   if (uid === null) {
+    // Another try would be another upload: a person decides.
     throw new MergeboxError(
-      'unavailable',
-      `append to "${targetFolder.path}": the server accepted the mail but does not show it`,
+      'cannot',
+      `append to "${targetFolder.path}": the server accepted the mail but shows none like it; our bytes are kept`,
     );
   }
   await verify(context, action, uid, bytes);
