@@ -1,5 +1,5 @@
 import type { AccountBook } from './account-book.js';
-import { jsonIds } from './rows.js';
+import { jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 export type ActionKind =
@@ -44,8 +44,7 @@ export interface NewAction {
 export async function owe(tx: WriteTx, actions: readonly NewAction[], reason: string): Promise<number[]> {
   const now = Math.floor(Date.now() / 1000);
   const ids: number[] = [];
-  for (let start = 0; start < actions.length; start += 200) {
-    const page = actions.slice(start, start + 200);
+  for (const page of valueBatches(actions, 200)) {
     const rows = await tx.all<{ id: number }>(
       `INSERT INTO action (account_id, kind, copy_id, target_id, folder_id, detail, after_id, reason, created, state)
        VALUES ${page.map(() => "(?,?,?,?,?,?,?,?,?,'pending')").join(',')} RETURNING id`,
@@ -168,8 +167,7 @@ export async function recordDestroyed(
   rows: readonly { account: string; folder: string; uidValidity: number; uid: number; kind: string; reason: string }[],
 ): Promise<void> {
   const now = Math.floor(Date.now() / 1000);
-  for (let start = 0; start < rows.length; start += 200) {
-    const page = rows.slice(start, start + 200);
+  for (const page of valueBatches(rows, 200)) {
     await tx.run(
       `INSERT INTO ledger (at, account, folder, uid_validity, uid, kind, reason) VALUES ${page.map(() => '(?,?,?,?,?,?,?)').join(',')}`,
       page.flatMap((each) => [now, each.account, each.folder, each.uidValidity, each.uid, each.kind, each.reason]),

@@ -1,7 +1,7 @@
 import type { FlagText } from '../mail/flags.js';
 import type { SqlValue } from './driver.js';
 import { allocateUids, mirrorsOf } from './mailboxes.js';
-import { type CopyRow, type CopyState, type FolderRow, jsonIds } from './rows.js';
+import { type CopyRow, type CopyState, type FolderRow, jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 export interface NewCopy {
@@ -17,13 +17,12 @@ export interface NewCopy {
   readonly internalDate: number;
 }
 
-const BATCH = 150;
+const BATCH = 50;
 
 /** Inserts copies and returns their ids in the same order. */
 export async function insertCopies(tx: WriteTx, copies: readonly NewCopy[]): Promise<number[]> {
   const ids: number[] = [];
-  for (let start = 0; start < copies.length; start += BATCH) {
-    const page = copies.slice(start, start + BATCH);
+  for (const page of valueBatches(copies, BATCH)) {
     const params: SqlValue[] = page.flatMap((each) => [
       each.folderId,
       each.uid,

@@ -68,6 +68,16 @@ export async function changesSince(
   };
 }
 
+/** UIDs removed since a MODSEQ, ascending (RFC 7162 §3.2.10.1). */
+export async function vanishedSince(tx: ReadTx, mailboxId: number, modSeq: number): Promise<number[]> {
+  const row = await tx.get<{ uids: string }>(
+    `SELECT json_group_array(uid) AS uids
+     FROM (SELECT DISTINCT uid FROM expunged WHERE mailbox_id = ? AND mod_seq > ? ORDER BY uid)`,
+    [mailboxId, modSeq],
+  );
+  return JSON.parse(row!.uids) as number[];
+}
+
 async function select(
   tx: ReadTx,
   mailbox: MailboxRow,

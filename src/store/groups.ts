@@ -1,4 +1,4 @@
-import { accountKeyword, flagText, type FlagText } from '../mail/flags.js';
+import { accountKeyword, type FlagText, flagText } from '../mail/flags.js';
 import type { AccountBook } from './account-book.js';
 import { oweFlags } from './actions.js';
 import { mirrorsOf } from './mailboxes.js';

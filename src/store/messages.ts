@@ -1,15 +1,14 @@
-import { jsonIds, type NewMessage } from './rows.js';
-import type { ReadTx, WriteTx } from './store.js';
 import type { SqlValue } from './driver.js';
+import { jsonIds, type NewMessage, valueBatches } from './rows.js';
+import type { ReadTx, WriteTx } from './store.js';
 
 /** Rows of one INSERT: wide ones, so fewer than the 200 that suit narrow rows. */
-const BATCH = 100;
+const BATCH = 50;
 
 /** Inserts contents and returns their ids in the same order. */
 export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[]): Promise<number[]> {
   const ids: number[] = [];
-  for (let start = 0; start < messages.length; start += BATCH) {
-    const page = messages.slice(start, start + BATCH);
+  for (const page of valueBatches(messages, BATCH)) {
     const params: SqlValue[] = page.flatMap((each) => [
       each.matchKey,
       each.mergeKey,

@@ -1,11 +1,11 @@
-import { accountKeyword, flagText, type FlagText } from '../mail/flags.js';
+import { accountKeyword, type FlagText, flagText } from '../mail/flags.js';
 import { joinFlags } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
 import type { SqlValue } from './driver.js';
 import { groupsOfEntries, refreshAccounts, setGroupFlags } from './groups.js';
 import { allocateUids, mergedMailbox, mirrorsOf } from './mailboxes.js';
-import { type FolderRow, jsonIds } from './rows.js';
+import { type FolderRow, jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 interface Unplaced {
@@ -184,8 +184,7 @@ interface NewEntry {
 
 async function insertEntries(tx: WriteTx, mailboxId: number, entries: readonly NewEntry[]): Promise<number[]> {
   const ids: number[] = [];
-  for (let start = 0; start < entries.length; start += 200) {
-    const page = entries.slice(start, start + 200);
+  for (const page of valueBatches(entries, 200)) {
     const params: SqlValue[] = page.flatMap((each) => [
       mailboxId,
       each.uid,

@@ -79,3 +79,14 @@ export interface NewMessage {
 export function jsonIds(ids: Iterable<number>): string {
   return JSON.stringify([...ids]);
 }
+
+/**
+ * Slices for multi-row VALUES of at most `max` rows. Only three sizes occur, because each makes a statement of its own
+ * that stays prepared.
+ */
+export function* valueBatches<T>(items: readonly T[], max: number): Generator<T[]> {
+  let start = 0;
+  for (const size of [max, 10, 1]) {
+    for (; start + size <= items.length; start += size) yield items.slice(start, start + size);
+  }
+}
