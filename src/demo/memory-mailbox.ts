@@ -28,6 +28,7 @@ export class MemoryMailbox {
   readonly listing = new Listing();
   readonly #messages = new Map<number, MemoryMessage>();
   readonly #listeners = new Set<() => void>();
+  readonly #vanished: { uid: number; modSeq: number }[] = [];
   #nextRow = 1;
   #recentFrom = 1;
 
@@ -125,8 +126,15 @@ export class MemoryMailbox {
   remove(uids: Iterable<number>): void {
     const gone = [...uids].filter((uid) => this.#messages.delete(uid));
     if (gone.length === 0) return;
-    this.listing.expunge(gone, this.listing.highestModSeq + 1);
+    const modSeq = this.listing.highestModSeq + 1;
+    for (const uid of gone) this.#vanished.push({ uid, modSeq });
+    this.listing.expunge(gone, modSeq);
     this.#changed();
+  }
+
+  vanishedSince(modSeq: number): number[] {
+    const uids = this.#vanished.filter((each) => each.modSeq > modSeq).map(({ uid }) => uid);
+    return uids.sort((a, b) => a - b);
   }
 
   /** UIDs that carry \Deleted, among `uids` when given. */
@@ -189,6 +197,10 @@ export class OpenMemoryMailbox implements Mailbox {
 
   async recentFrom(claim: boolean): Promise<number> {
     return this.#mailbox.recentFrom(claim);
+  }
+
+  async vanishedSince(modSeq: number): Promise<readonly number[]> {
+    return this.#mailbox.vanishedSince(modSeq);
   }
 
   async *metadata(uids: readonly number[], wants: MetadataWants): AsyncGenerator<readonly Metadata[]> {

@@ -127,6 +127,11 @@ export interface Mailbox {
    * last one present.
    */
   recentFrom(claim: boolean): Promise<number>;
+  /**
+   * UIDs that were removed under a MODSEQ above `modSeq`, ascending (RFC 7162 §3.2.10.1): every one of them, across
+   * restarts too, and those that `listing` does not show as gone yet.
+   */
+  vanishedSince(modSeq: number): Promise<readonly number[]>;
   /** In pages, in UID order; UIDs that are gone are left out. `uids` ascend. */
   metadata(uids: readonly number[], wants: MetadataWants): AsyncIterable<readonly Metadata[]>;
   /** Throws `nonexistent` when expunged, `unavailable` when the bytes are out of reach now. */

@@ -24,6 +24,7 @@ const LOGGED_IN = [
   'LIST-STATUS',
   'STATUS=SIZE',
   'CONDSTORE',
+  'QRESYNC',
   'ESEARCH',
   'SEARCHRES',
   'WITHIN',

@@ -29,6 +29,8 @@ export interface FetchPlan {
   readonly needsBody: boolean;
   /** Whether \Seen is set (RFC 9051 §6.4.5: BODY[…] without PEEK, RFC822 and RFC822.TEXT). */
   readonly setsSeen: boolean;
+  /** Whether the attribute is among the items. */
+  has(name: FetchAttribute): boolean;
 }
 
 /** `extra` names attributes that the answer carries though they were not asked for (UID FETCH, CHANGEDSINCE). */
@@ -50,6 +52,7 @@ export function planFetch(items: readonly FetchItem[], extra: readonly FetchAttr
     needsMetadata: wants.envelope || wants.structure || wants.header,
     needsBody: sections.some(({ fromHeader }) => !fromHeader),
     setsSeen: items.some((item) => item.type === 'section' && !item.peek),
+    has: (name) => attributes.has(name),
   };
 }
 

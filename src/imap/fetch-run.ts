@@ -52,8 +52,9 @@ export class FetchRun {
 
   /** Flags, UIDs, sizes, dates and MODSEQs: nothing but arrays. */
   async #fromListing(): Promise<void> {
-    const { out } = this.#session;
+    const { out, condstore } = this.#session;
     const { tracker } = this.#selected;
+    const tellsFlags = this.#plan.has('FLAGS') && (!condstore || this.#plan.has('MODSEQ'));
     for (const position of this.#positions) {
       const at = tracker.listingIndex(position);
       if (at < 0) continue;
@@ -64,6 +65,7 @@ export class FetchRun {
         separator = ' ';
       }
       out.text(`${line})\r\n`);
+      if (tellsFlags) tracker.told(at);
       this.#sent += 1;
       if (out.full) await out.breathe();
     }

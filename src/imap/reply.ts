@@ -9,6 +9,8 @@ export interface Reply {
   /** Response code without its brackets (RFC 9051 §7.1). */
   readonly code?: string;
   readonly text: string;
+  /** The code is the HIGHESTMODSEQ that the client is told of by then, when it enabled QRESYNC (RFC 7162 §3.2.7). */
+  readonly tellsModSeq?: boolean;
   /** What happens once the reply is on its way: TLS begins, the connection ends. */
   readonly after?: () => Promise<void>;
 }

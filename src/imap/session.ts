@@ -49,6 +49,7 @@ export class Session {
   #user: UserSession | null = null;
   #selected: Selected | null = null;
   #condstore = false;
+  #qresync = false;
   #badCommands = 0;
   loginFailures = 0;
 
@@ -93,6 +94,11 @@ export class Session {
     return this.#condstore;
   }
 
+  /** Whether the client enabled QRESYNC (RFC 7162 §3.2.3). */
+  get qresync(): boolean {
+    return this.#qresync;
+  }
+
   /** Malformed commands so far; a command that is understood after login clears them. */
   get badCommands(): number {
     return this.#badCommands;
@@ -119,8 +125,14 @@ export class Session {
     if (this.#condstore) return;
     this.#condstore = true;
     if (this.#selected !== null) {
-      this.out.text(`* OK [HIGHESTMODSEQ ${this.#selected.listing.highestModSeq}] Highest\r\n`);
+      this.out.text(`* OK [HIGHESTMODSEQ ${this.#selected.tracker.modSeq}] Highest\r\n`);
     }
+  }
+
+  /** RFC 7162 §3.2.3: it takes CONDSTORE with it. */
+  enableQresync(): void {
+    this.#qresync = true;
+    this.enableCondstore();
   }
 
   async select(mailbox: Mailbox, readOnly: boolean): Promise<Selected> {
@@ -138,7 +150,7 @@ export class Session {
   async execute(event: CommandEvent): Promise<void> {
     const { reply, holdsExpunge } = await this.#answer(event);
     if (reply.status !== 'BAD') await this.poll(!holdsExpunge);
-    await this.reply(event.tag, reply);
+    await this.reply(event.tag, this.#withModSeq(reply));
   }
 
   /** Sends a tagged reply and does what follows from it. */
@@ -151,7 +163,13 @@ export class Session {
 
   /** Announces what happened in the selected mailbox. */
   async poll(expunge: boolean): Promise<void> {
-    await this.#selected?.poll(this.out, { expunge, modSeq: this.#condstore });
+    await this.#selected?.poll(this.out, { expunge, modSeq: this.#condstore, vanished: this.#qresync });
+  }
+
+  /** RFC 7162 §3.2.7, §3.2.9: once everything is told, the MODSEQ the client is at. */
+  #withModSeq(reply: Reply): Reply {
+    if (reply.tellsModSeq !== true || !this.#qresync || this.#selected === null) return reply;
+    return { ...reply, code: `HIGHESTMODSEQ ${this.#selected.tracker.modSeq}` };
   }
 
   async #answer(event: CommandEvent): Promise<{ reply: Reply; holdsExpunge: boolean }> {

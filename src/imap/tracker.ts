@@ -1,6 +1,7 @@
 import { hasFlag } from '../mail/flags.js';
 import { indexOfUid, type Listing, lowerBound } from '../mail/listing.js';
 import type { Output } from './output.js';
+import { writeVanished } from './vanished.js';
 
 /** What a session may be told right now. */
 export interface PollOptions {
@@ -8,6 +9,8 @@ export interface PollOptions {
   readonly expunge: boolean;
   /** Whether FETCH responses carry MODSEQ (RFC 7162 §3.2). */
   readonly modSeq: boolean;
+  /** Whether removals are told as VANISHED (RFC 7162 §3.2.10). */
+  readonly vanished: boolean;
 }
 
 /**
@@ -34,6 +37,11 @@ export class Tracker {
     this.#length = view.length;
     this.#epoch = view.epoch;
     this.#modSeq = listing.highestModSeq;
+  }
+
+  /** The highest MODSEQ up to which the client was told everything. */
+  get modSeq(): number {
+    return this.#modSeq;
   }
 
   /** Messages this session knows of; sequence numbers go from 1 to this. */
@@ -69,6 +77,12 @@ export class Tracker {
     }
   }
 
+  /** As `know`, for the entry at this position of the listing. */
+  told(at: number): void {
+    const modSeq = this.#listing.modSeqs[at]!;
+    if (modSeq > this.#modSeq) this.#known.set(this.#listing.uids[at]!, modSeq);
+  }
+
   /** Whether the client was told the flags that the entry at this position of the listing has. */
   knows(at: number): boolean {
     const modSeq = this.#listing.modSeqs[at]!;
@@ -87,7 +101,7 @@ export class Tracker {
    */
   async poll(out: Output, options: PollOptions): Promise<boolean> {
     if (!this.stale) return false;
-    if (options.expunge) this.#expunge(out);
+    if (options.expunge) this.#expunge(out, options.vanished);
     const before = this.#length;
     this.#arrive();
     if (this.#length > before) out.text(`* ${this.#length} EXISTS\r\n* ${this.recent} RECENT\r\n`);
@@ -95,7 +109,7 @@ export class Tracker {
     return this.#length > before;
   }
 
-  #expunge(out: Output): void {
+  #expunge(out: Output, vanished: boolean): void {
     const listing = this.#listing;
     if (listing.epoch === this.#epoch) return;
     const kept = new Uint32Array(this.#length);
@@ -110,8 +124,9 @@ export class Tracker {
         count += 1;
       } else gone.push(i + 1);
     }
+    if (vanished) writeVanished(out, gone.map((sequence) => this.#uids[sequence - 1]!));
     // From the highest down, so that no number has to be corrected for the ones before (RFC 9051 §7.5.1).
-    for (let i = gone.length - 1; i >= 0; i -= 1) out.text(`* ${gone[i]} EXPUNGE\r\n`);
+    else for (let i = gone.length - 1; i >= 0; i -= 1) out.text(`* ${gone[i]} EXPUNGE\r\n`);
     this.#uids = kept;
     this.#length = count;
     this.#epoch = listing.epoch;

@@ -3,6 +3,7 @@ import { bodyStructureWire } from '../mail/body-structure.js';
 import { addFlags, flagList, flagText, hasFlag, isAccountKeyword, removeFlags } from '../mail/flags.js';
 import type { Listing } from '../mail/listing.js';
 import { parseMime } from '../mail/mime.js';
+import { vanishedSince } from '../store/feed.js';
 import { type Group, groupFlags, groupModSeq, groupsOf, setGroupFlags } from '../store/groups.js';
 import { mailboxById, mailboxNamed } from '../store/mailboxes.js';
 import { metadataOf } from '../store/messages.js';
@@ -55,6 +56,10 @@ export class SelectedMailbox {
       );
     }
     return row.recent_uid;
+  }
+
+  vanishedSince(modSeq: number): Promise<readonly number[]> {
+    return this.#context.store.read((tx) => vanishedSince(tx, this.#row.id, modSeq));
   }
 
   async *metadata(uids: readonly number[], wants: Wants): AsyncGenerator<Metadata[]> {

@@ -57,6 +57,8 @@ function expectQresync(parser: CommandParser): QresyncArguments {
       const sequence = expectKnownSet(parser);
       parser.expectSp();
       match = { sequence, uids: expectKnownSet(parser) };
+      // RFC 7162 §3.2.5.2: both name as many messages.
+      if (size(match.sequence) !== size(match.uids)) throw new ParseError('The match data differ in length');
       parser.expectChar(')');
     } else if (match === null && knownUids === null) {
       knownUids = expectKnownSet(parser);
@@ -72,4 +74,8 @@ function expectKnownSet(parser: CommandParser): SequenceSet {
   const set = parser.expectSequenceSet();
   if (set.saved || set.usesStar) throw new ParseError('A known set may not hold * or $');
   return set;
+}
+
+function size(set: SequenceSet): number {
+  return set.numberRanges(0, 0xffff_ffff).reduce((sum, [first, last]) => sum + last - first + 1, 0);
 }

@@ -1,6 +1,13 @@
 import { parseEnable } from '../../wire/enable.js';
 import { AUTHENTICATED, defineCommand } from '../command.js';
 import { ok } from '../reply.js';
+import type { Session } from '../session.js';
+
+/** What can be enabled, and what enabling does. */
+const EXTENSIONS: ReadonlyMap<string, (session: Session) => void> = new Map([
+  ['CONDSTORE', (session: Session) => session.enableCondstore()],
+  ['QRESYNC', (session: Session) => session.enableQresync()],
+]);
 
 /** RFC 5161 §3.1: what we do not know is left out of the answer, not refused. */
 export const enableCommand = defineCommand({
@@ -8,9 +15,9 @@ export const enableCommand = defineCommand({
   states: AUTHENTICATED,
   parse: parseEnable,
   async run(session, names) {
-    const enabled = names.includes('CONDSTORE') ? ' CONDSTORE' : '';
-    session.out.text(`* ENABLED${enabled}\r\n`);
-    if (enabled !== '') session.enableCondstore();
+    const known = [...new Set(names)].filter((name) => EXTENSIONS.has(name));
+    session.out.text(`* ENABLED${known.map((name) => ` ${name}`).join('')}\r\n`);
+    for (const name of known) EXTENSIONS.get(name)!(session);
     return ok('ENABLE completed');
   },
 });

@@ -13,8 +13,9 @@ export const expungeCommand = defineCommand({
     const { selected } = session;
     if (uid !== (set !== null)) throw new ParseError(uid ? 'Expected a set of UIDs' : 'Takes no arguments');
     if (selected.readOnly) return readOnlyReply();
+    const { epoch } = selected.listing;
     if (set === null) await selected.mailbox.expunge();
     else await selected.mailbox.expunge(selected.uids(selected.resolve(set, true)));
-    return ok('EXPUNGE completed');
+    return { ...ok('EXPUNGE completed'), tellsModSeq: selected.listing.epoch !== epoch };
   },
 });

@@ -6,6 +6,7 @@ import { defineCommand, SELECTED } from '../command.js';
 import { planFetch } from '../fetch-plan.js';
 import { FetchRun } from '../fetch-run.js';
 import type { Selected } from '../selected.js';
+import { writeVanishedEarlier } from '../vanished.js';
 
 /** FETCH (RFC 9051 §6.4.5), with MODSEQ and CHANGEDSINCE (RFC 7162 §3.1.4). */
 export const fetchCommand = defineCommand({
@@ -15,14 +16,19 @@ export const fetchCommand = defineCommand({
   holdsExpunge: true,
   parse: parseFetch,
   async run(session, { set, items, modifiers }, call) {
-    // RFC 7162 §3.2.6: only after ENABLE QRESYNC, which is not offered.
-    if (modifiers.vanished) throw new ParseError('QRESYNC is not enabled');
+    // RFC 7162 §3.2.6.
+    if (modifiers.vanished && !call.uid) throw new ParseError('VANISHED is for UID FETCH');
+    if (modifiers.vanished && !session.qresync) throw new ParseError('QRESYNC is not enabled');
     const extra: FetchAttribute[] = [];
     if (call.uid) extra.push('UID');
     if (modifiers.changedSince !== null) extra.push('MODSEQ');
     const plan = planFetch(items, extra);
     const ranges = session.selected.resolve(set, call.uid);
     if (plan.items.some((item) => item.type === 'attribute' && item.name === 'MODSEQ')) session.enableCondstore();
+    // What `$` names has not vanished (RFC 5182 §2.1).
+    if (modifiers.vanished && !set.saved) {
+      await writeVanishedEarlier(session.out, session.selected, modifiers.changedSince!, set);
+    }
     return new FetchRun(session, call, plan, positions(session.selected, ranges, modifiers.changedSince)).run();
   },
 });

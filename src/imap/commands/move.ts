@@ -15,6 +15,6 @@ export const moveCommand = defineCommand({
     if (uids.length === 0) return ok('Nothing to move');
     const code = copyUid(await selected.mailbox.move(uids, target));
     if (code !== undefined) session.out.text(`* OK [${code}] Moved\r\n`);
-    return ok('MOVE completed');
+    return { ...ok('MOVE completed'), tellsModSeq: code !== undefined };
   },
 });

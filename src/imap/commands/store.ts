@@ -50,7 +50,8 @@ async function answer(session: Session, uids: readonly number[], call: Call, wit
     const at = listing.indexOf(uid);
     if (at < 0) continue;
     const items: string[] = [];
-    if (call.uid) items.push(`UID ${uid}`);
+    // RFC 7162 §3.2.4: with QRESYNC, the UID always.
+    if (call.uid || session.qresync) items.push(`UID ${uid}`);
     if (withFlags) items.push(`FLAGS (${tracker.flags(at)})`);
     if (condstore) items.push(`MODSEQ (${listing.modSeqs[at]})`);
     out.text(`* ${tracker.sequence(uid)} FETCH (${items.join(' ')})\r\n`);
