@@ -2,9 +2,9 @@
 // line, how many assertions passed and failed. Exit 0 only when at least one passed, none failed and no file was left out.
 // Arguments narrow the run to test files whose path holds one of them.
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { ensurePackages } from './packages.mjs';
 import { ensureTapBuilt } from './tap-build.mjs';
@@ -30,21 +30,33 @@ function finish(passed, failed) {
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 }
 
+/** Runs tap and tells of each file as it is done; resolves to its exit status and all of its report. */
+function runTap(compiled) {
+  return new Promise((resolve) => {
+    const child = spawn(bin('tap'), ['--reporter=tap', ...compiled], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines = [];
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      lines.push(line);
+      if (/^(not )?ok /.test(line)) console.log(line);
+    });
+    child.once('close', (status) => resolve({ status: status ?? -1, text: lines.join('\n') }));
+    child.once('error', (error) => {
+      console.error(`tap: ${error.message}`);
+      resolve({ status: -1, text: '' });
+    });
+  });
+}
+
 async function runTests(files) {
-  const report = join(tmpdir(), `mergebox-test-${process.pid}.tap`);
-  const compiled = files.map((file) => join('.build', file.replace(/\.ts$/, '.js')));
-  const status = await run(bin('tap'), ['--reporter=terse', `--output-file=${report}`, ...compiled]);
-  let text = '';
-  try {
-    text = readFileSync(report, 'utf8');
-  } catch {
-    console.error('tap left no report');
-  }
-  rmSync(report, { force: true });
+  const { status, text } = await runTap(files.map((file) => join('.build', file.replace(/\.ts$/, '.js'))));
   const { passed, failed, files: reported, problems } = countTap(text);
-  for (const problem of problems) console.log(problem);
+  for (const problem of problems) console.log(`\n${problem}`);
   const unreported = Math.max(0, files.length - reported);
   if (unreported > 0) console.error(`${unreported} of ${files.length} test files did not report`);
+  if (status !== 0) console.error(`tap ended with ${status}`);
   // tap that ends badly with every assertion passed is a failure too.
   return { passed, failed: Math.max(failed + unreported, status === 0 ? 0 : 1) };
 }

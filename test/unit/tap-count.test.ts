@@ -31,7 +31,8 @@ t.test('countTap counts single assertions at any depth, not their summaries', as
     'not ok 1 - a.test.js',
     '1..1',
   );
-  t.same(result, { passed: 2, failed: 1, files: 1, problems: ['not ok 2 - boo'] });
+  const problem = 'a.test.js > sub > not ok 2 - boo\n          found: |\nok 9 - text inside a diagnostic';
+  t.same(result, { passed: 2, failed: 1, files: 1, problems: [problem] });
 });
 
 t.test('countTap takes a crash, a file without tests and an excuse as failures', async (t) => {
