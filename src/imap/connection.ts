@@ -5,6 +5,7 @@ import { CommandReader, type LiteralEvent, type ReaderEvent } from '../wire/comm
 import { ParseError } from '../wire/parse-error.js';
 import type { TableCommand } from './command.js';
 import { ConnectionEnded } from './connection-ended.js';
+import { type ByteStream, DeflateStream } from './deflate-stream.js';
 import { Output } from './output.js';
 import { bad, no, type Reply } from './reply.js';
 import { Session, type SessionIo, type SessionServices } from './session.js';
@@ -33,7 +34,11 @@ export class Connection implements SessionIo {
   readonly #reader = new CommandReader();
   readonly #session: Session;
   readonly #started = performance.now();
-  #socket: Socket;
+  /** The socket, or TLS or compression over it. */
+  #socket: ByteStream;
+  /** As it came, before STARTTLS. */
+  readonly #plain: Socket;
+  #compressed = false;
   #secured: boolean;
   /** The client will send no more. */
   #ended = false;
@@ -48,6 +53,7 @@ export class Connection implements SessionIo {
 
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
+    this.#plain = socket;
     this.#options = options;
     this.#secured = !options.startTls;
     this.peer = options.peer;
@@ -109,7 +115,7 @@ export class Connection implements SessionIo {
 
   async startTls(): Promise<void> {
     await this.out.drain();
-    const plain = this.#socket;
+    const plain = this.#plain;
     plain.off('data', this.#onData);
     // What was sent in clear behind STARTTLS may be an attacker's (RFC 9051 §6.2.1, §11.1).
     plain.pause();
@@ -122,6 +128,24 @@ export class Connection implements SessionIo {
     this.#socket = secure;
     this.#secured = true;
     this.out.attach(secure);
+    this.#listen();
+  }
+
+  get compressed(): boolean {
+    return this.#compressed;
+  }
+
+  async compress(): Promise<void> {
+    const inner = this.#socket;
+    // Nothing may come before the OK is out (RFC 4978 §3); what comes after it is compressed.
+    inner.off('data', this.#onData);
+    inner.pause();
+    this.#reader.clear();
+    await this.out.drain();
+    for (const [event, listener] of this.#ends) inner.off(event, listener);
+    this.#compressed = true;
+    this.#socket = new DeflateStream(inner);
+    this.out.attach(this.#socket);
     this.#listen();
   }
 
@@ -138,10 +162,17 @@ export class Connection implements SessionIo {
     this.#partialBytes += chunk.length;
     const waiting = this.#wake !== null;
     this.#signal();
+    if (this.#partialSince > 0 && this.#partialBytes > this.#longest) this.#closeReason = 'The command is too long';
     if (!waiting && this.#reader.buffered > this.#options.services.limits.readAheadBytes) {
       this.#socket.pause();
     }
   };
+
+  /** Octets that no command has, with all that is thrown away of one: compressed, a peer could send them for nothing. */
+  get #longest(): number {
+    const { messageBytes, commandBytes } = this.#options.services.limits;
+    return 3 * messageBytes + 4 * commandBytes;
+  }
 
   readonly #onEnd = (): void => {
     this.#ended = true;
@@ -153,6 +184,13 @@ export class Connection implements SessionIo {
     this.#onEnd();
   };
 
+  get #ends(): readonly ['end' | 'close', () => void][] {
+    return [
+      ['end', this.#onEnd],
+      ['close', this.#onClose],
+    ];
+  }
+
   #signal(): void {
     this.#signals += 1;
     this.#wake?.();
@@ -160,8 +198,7 @@ export class Connection implements SessionIo {
 
   #listen(): void {
     this.#socket.on('data', this.#onData);
-    this.#socket.on('end', this.#onEnd);
-    this.#socket.on('close', this.#onClose);
+    for (const [event, listener] of this.#ends) this.#socket.on(event, listener);
     // A reset is followed by `close`; there is nobody to tell.
     this.#socket.on('error', () => undefined);
   }

@@ -22,6 +22,10 @@ export interface SessionIo {
   /** Sends what is gathered and waits for a line of at most `maxBytes`; throws `ParseError` for a longer one. */
   readLine(maxBytes: number): Promise<Buffer>;
   startTls(): Promise<void>;
+  /** Whether `compress` was called. */
+  readonly compressed: boolean;
+  /** Sends what is gathered; from then on both directions are compressed (RFC 4978). */
+  compress(): Promise<void>;
   /** Counts a session of the user; false when the user has too many already. */
   admitUser(user: string): boolean;
   /** Ends the connection after what is gathered has been sent. */

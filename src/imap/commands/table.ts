@@ -4,6 +4,7 @@ import { authenticateCommand } from './authenticate.js';
 import { capabilityCommand } from './capability.js';
 import { checkCommand } from './check.js';
 import { closeCommand } from './close.js';
+import { compressCommand } from './compress.js';
 import { copyCommand } from './copy.js';
 import { createCommand } from './create.js';
 import { deleteCommand } from './delete.js';
@@ -36,6 +37,7 @@ export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
     capabilityCommand,
     checkCommand,
     closeCommand,
+    compressCommand,
     copyCommand,
     createCommand,
     deleteCommand,
