@@ -1,4 +1,5 @@
 import { accountKeyword, type FlagText, flagText } from '../mail/flags.js';
+import { joinFlags } from '../mail/reconcile.js';
 import type { AccountBook } from './account-book.js';
 import { oweFlags } from './actions.js';
 import { mirrorsOf } from './mailboxes.js';
@@ -119,6 +120,20 @@ export async function setGroupFlags(
     changes.flatMap(({ group }) => group.copies.map((copy) => copy.id)),
     reason,
   );
+}
+
+/** Entries that copies joined: what is set on any of them is set on the entry and on all its copies. */
+export async function agreeOnFlags(
+  tx: WriteTx,
+  book: AccountBook,
+  entryIds: readonly number[],
+  reason: string,
+): Promise<void> {
+  const groups = await groupsOfEntries(tx, entryIds);
+  const changes = [...groups.values()]
+    .map((group) => ({ group, flags: joinFlags([group.entry!.flags, ...group.copies.map((copy) => copy.flags)]) }))
+    .filter(({ group, flags }) => group.entry!.flags !== flags || group.copies.some((copy) => copy.flags !== flags));
+  await setGroupFlags(tx, book, changes, reason);
 }
 
 async function setFlags(tx: WriteTx, table: 'entry' | 'copy', flags: FlagText, ids: readonly number[]): Promise<void> {

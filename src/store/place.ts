@@ -3,7 +3,7 @@ import { joinFlags } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
 import type { SqlValue } from './driver.js';
-import { groupsOfEntries, refreshAccounts, setGroupFlags } from './groups.js';
+import { agreeOnFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox, mirrorsOf } from './mailboxes.js';
 import { type FolderRow, jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
@@ -132,17 +132,8 @@ async function placeInMerged(
     ...joins.map(({ entry }) => entry),
     ...fresh.flatMap(({ members }, index) => (members.length > 1 ? ids[index]! : [])),
   ];
-  await agree(tx, book, grown);
-}
-
-/** Entries that copies joined: one set of flags for all their copies, and the account keywords. */
-async function agree(tx: WriteTx, book: AccountBook, entryIds: readonly number[]): Promise<void> {
-  const groups = await groupsOfEntries(tx, entryIds);
-  const changes = [...groups.values()]
-    .map((group) => ({ group, flags: joinFlags([group.entry!.flags, ...group.copies.map((copy) => copy.flags)]) }))
-    .filter(({ group, flags }) => group.entry!.flags !== flags || group.copies.some((copy) => copy.flags !== flags));
-  await setGroupFlags(tx, book, changes, 'reconciliation: the same mail at several accounts');
-  await refreshAccounts(tx, book, entryIds);
+  await agreeOnFlags(tx, book, grown, 'reconciliation: the same mail at several accounts');
+  await refreshAccounts(tx, book, grown);
 }
 
 /** Entries of the same mails, oldest first, with the accounts that have a copy in each. */

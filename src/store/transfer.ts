@@ -5,7 +5,7 @@ import type { AccountBook, AccountPolicy } from './account-book.js';
 import { type NewAction, owe } from './actions.js';
 import { insertPendingCopy } from './copies.js';
 import { folderById, roleFolder } from './folders.js';
-import { type Group, groupFlags, refreshAccounts } from './groups.js';
+import { agreeOnFlags, type Group, groupFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox } from './mailboxes.js';
 import { doomCopies, expungeEntries, folderAccounts, oweExpunges, settleEntries } from './remove.js';
 import type { CopyRow, EntryRow, FolderRow, MailboxRow } from './rows.js';
@@ -263,6 +263,7 @@ export async function moveCopyToRole(
     internalDate: copy.internal_date,
   });
   await owe(tx, [{ accountId: account.id, kind: 'move', copyId: copy.id, targetId: made.id }], reason);
+  await agreeOnFlags(tx, book, [entryId], reason);
   await refreshAccounts(tx, book, [entryId]);
 }
 
