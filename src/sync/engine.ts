@@ -79,6 +79,8 @@ export class AccountEngine {
     this.#unwatch?.();
     await this.#context.upstream.disconnect();
     await Promise.all(this.#loops);
+    // A loop that was between two steps may have connected again.
+    await this.#context.upstream.disconnect();
     this.#rounds?.reject(new MergeboxError('aborted', 'the account is being stopped'));
   }
 
@@ -189,7 +191,10 @@ export class AccountEngine {
       return syncFolderList(tx, book, account, listed, this.#missing);
     });
     this.#missing = new Set(missing);
-    const { changed, held } = await this.#pullChanged();
+    const looked = await this.#pullChanged();
+    // A folder that is missing now is forgotten by the next round.
+    const changed = looked.changed || missing.length > 0;
+    const { held } = looked;
     const vanished = await this.#vanished();
     if (vanished.length === 0) return { changed, held };
     // What vanished may have been moved to a folder that was looked at before: all of them are looked at once more.
