@@ -1,0 +1,156 @@
+import type { Random } from '../../bench/mail/random.js';
+import { type ImapClient, quoted } from '../harness/imap-client.js';
+import { FLAGS, isMortalFolder, isOwnFolder, KEPT_FOLDER, MORTAL_FOLDER, type Scene, some } from './client-actor.js';
+import { listNames, type SeenMail, selectMailbox } from './mailbox-view.js';
+import { allow } from './mails.js';
+import type { Upstream } from './upstreams.js';
+
+const WEIGHTS = { deliver: 20, store: 20, move: 15, copy: 5, expunge: 8, create: 3, rename: 2, delete: 2 } as const;
+
+/** Clients that log in to the servers themselves, past Mergebox; one of them delivers. */
+export class DirectActor {
+  readonly name: string;
+  readonly #scene: Scene;
+  readonly #upstreams: readonly Upstream[];
+
+  constructor(name: string, scene: Scene, upstreams: readonly Upstream[]) {
+    this.name = name;
+    this.#scene = scene;
+    this.#upstreams = upstreams;
+  }
+
+  async act(random: Random): Promise<void> {
+    const kind = random.weighted(WEIGHTS);
+    const told = { what: '' };
+    let outcome = 'OK';
+    try {
+      if (kind === 'deliver') await this.#deliver(random, told);
+      else await this.#with(random.pick(this.#upstreams), (client, at) => this.#run(client, at, kind, random, told));
+    } catch (error) {
+      // A server that is being restarted, or another client that was first.
+      outcome = `! ${(error as Error).message.slice(0, 60)}`;
+    }
+    this.#scene.journal.did(this.name, kind, told.what, outcome);
+  }
+
+  /** New mail for one account, or the same for several by different routes. */
+  async #deliver(random: Random, told: { what: string }): Promise<void> {
+    const targets = random.chance(0.45) ? some(random, this.#upstreams) : [random.pick(this.#upstreams)];
+    const { mail, bytes } = this.#scene.model.make(
+      random,
+      targets.map(({ id }) => id),
+    );
+    told.what = `${mail.marker}${mail.mortal ? ' (mortal)' : ''} at ${targets.map(({ id }) => id).join(' ')}`;
+    for (const target of targets) {
+      allow(mail, [target.id]);
+      await this.#with(target, async (client) => {
+        await client.ok(`APPEND INBOX${random.chance(0.3) ? ' (\\Seen)' : ''} {}`, bytes.get(target.id)!);
+        mail.held.add(target.id);
+      });
+    }
+  }
+
+  async #run(
+    client: ImapClient,
+    at: Upstream,
+    kind: Exclude<keyof typeof WEIGHTS, 'deliver'>,
+    random: Random,
+    told: { what: string },
+  ): Promise<void> {
+    const names = await listNames(client);
+    if (kind === 'create' || kind === 'rename' || kind === 'delete') {
+      await this.#folder(client, at, kind, names, random, told);
+      return;
+    }
+    const source = random.chance(0.5) ? 'INBOX' : random.pick(names);
+    const { mails } = await selectMailbox(client, source);
+    const chosen = some(random, mails);
+    told.what = `${chosen.map(({ uid, marker }) => `${uid}=${marker}`).join(' ')} in ${at.id}:${source}`;
+    if (chosen.length === 0) return;
+    const set = chosen.map(({ uid }) => uid).join(',');
+    if (kind === 'store') {
+      const mode = random.pick(['+', '-']);
+      const flags = some(random, FLAGS);
+      told.what += ` ${mode}${flags.join(' ')}`;
+      await client.ok(`UID STORE ${set} ${mode}FLAGS (${flags.join(' ')})`);
+    } else if (kind === 'expunge') {
+      const mortal = chosen.filter(({ marker }) => this.#scene.model.get(marker)?.mortal);
+      if (mortal.length > 0 && this.#scene.expunge) await expunge(client, at, mortal);
+    } else await this.#transfer(client, at, kind, { names, chosen, source }, random, told);
+  }
+
+  async #transfer(
+    client: ImapClient,
+    at: Upstream,
+    kind: 'move' | 'copy',
+    { names, chosen, source }: { names: readonly string[]; chosen: readonly SeenMail[]; source: string },
+    random: Random,
+    told: { what: string },
+  ): Promise<void> {
+    const known = chosen.flatMap(({ marker }) => this.#scene.model.get(marker) ?? []);
+    const safe = names.filter((name) => !isMortalFolder(name) || known.every((mail) => mail.mortal));
+    const target = random.pick(safe);
+    told.what += ` to ${target}`;
+    if (target === source) return;
+    const set = chosen.map(({ uid }) => uid).join(',');
+    // A client that falls between COPY and EXPUNGE leaves two.
+    const atomic = kind === 'move' && at.moves;
+    if (!atomic) for (const mail of known) allow(mail, [at.id]);
+    if (kind === 'copy') for (const mail of known) mail.copied = true;
+    if (atomic) {
+      await client.ok(`UID MOVE ${set} ${quoted(target)}`);
+      return;
+    }
+    await client.ok(`UID COPY ${set} ${quoted(target)}`);
+    if (kind === 'move') {
+      await expunge(client, at, chosen);
+      for (const mail of known) allowBack(mail, at.id);
+    }
+  }
+
+  async #folder(
+    client: ImapClient,
+    at: Upstream,
+    kind: 'create' | 'rename' | 'delete',
+    names: readonly string[],
+    random: Random,
+    told: { what: string },
+  ): Promise<void> {
+    if (kind === 'create') {
+      const name = `${at.prefix}${random.pick([MORTAL_FOLDER, KEPT_FOLDER])}${random.int(1, 99)}`;
+      told.what = `${at.id}:${name}`;
+      await client.ok(`CREATE ${quoted(name)}`);
+      return;
+    }
+    const own = names.filter((name) => (kind === 'delete' ? isMortalFolder(name) : isOwnFolder(name)));
+    if (own.length === 0) return;
+    const name = random.pick(own);
+    told.what = `${at.id}:${name}`;
+    if (kind === 'delete') await client.ok(`DELETE ${quoted(name)}`);
+    else {
+      const to = name.replace(/(Tmp|Keep)\d+/, `$1${random.int(100, 999)}`);
+      told.what += ` to ${to}`;
+      await client.ok(`RENAME ${quoted(name)} ${quoted(to)}`);
+    }
+  }
+
+  async #with(at: Upstream, use: (client: ImapClient, at: Upstream) => Promise<void>): Promise<void> {
+    const client = await at.server.imap();
+    try {
+      await use(client, at);
+    } finally {
+      client.close();
+    }
+  }
+}
+
+function allowBack(mail: { most: Map<string, number> }, account: string): void {
+  mail.most.set(account, (mail.most.get(account) ?? 1) - 1);
+}
+
+/** Marks and removes; a plain server removes whatever else is marked as well, which only mortal mail ever is. */
+async function expunge(client: ImapClient, at: Upstream, mails: readonly SeenMail[]): Promise<void> {
+  const set = mails.map(({ uid }) => uid).join(',');
+  await client.ok(`UID STORE ${set} +FLAGS.SILENT (\\Deleted)`);
+  await client.ok(at.plain ? 'EXPUNGE' : `UID EXPUNGE ${set}`);
+}
