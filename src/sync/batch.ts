@@ -47,12 +47,15 @@ export function nextBatch(actions: readonly LoadedAction[], now: number): Loaded
   const blocked = new Set<number>();
   let foldersBlocked = false;
   const batch: LoadedAction[] = [];
+  // A set of UIDs holds each once: two copies of one mail take two commands.
+  const sources = new Set<number>();
   for (const action of actions) {
     const ids = [action.row.copy_id, action.row.target_id].filter((id) => id !== null);
     const free = !foldersBlocked && ids.every((id) => !blocked.has(id)) && isRunnable(action, now);
     const fits = batch.length === 0 || (batch.length < BATCH && batchKey(action) === batchKey(batch[0]!));
-    if (free && fits) {
+    if (free && fits && !sources.has(action.row.copy_id ?? 0)) {
       batch.push(action);
+      if (action.row.copy_id !== null) sources.add(action.row.copy_id);
       if (isFolderAction(action) || action.row.kind === 'append') return batch;
       continue;
     }
