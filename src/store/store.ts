@@ -54,10 +54,12 @@ export class Store {
   readonly #writer: Handle;
   readonly #idleReaders: Handle[];
   readonly #readers: readonly Handle[];
-  readonly #waitingReads: ((reader: Handle) => void)[] = [];
+  readonly #waitingReads: { take: (reader: Handle) => void; reject: (error: unknown) => void }[] = [];
   readonly #jobs: Job[] = [];
   readonly #listeners = new Set<(committed: Committed) => void>();
   #draining: Promise<void> | null = null;
+  /** Called whenever no read is running. */
+  #allIdle: () => void = () => undefined;
   #modSeq: number;
   #uidValidity: number;
   #closed = false;
@@ -104,13 +106,15 @@ export class Store {
   async read<T>(task: (tx: ReadTx) => Promise<T>): Promise<T> {
     if (this.#closed) throw new MergeboxError('unavailable', 'read database: it is closed');
     const reader =
-      this.#idleReaders.pop() ?? (await new Promise<Handle>((resolve) => this.#waitingReads.push(resolve)));
+      this.#idleReaders.pop() ??
+      (await new Promise<Handle>((take, reject) => this.#waitingReads.push({ take, reject })));
     try {
       return await task(readTx(reader));
     } finally {
       const next = this.#waitingReads.shift();
-      if (next) next(reader);
+      if (next) next.take(reader);
       else this.#idleReaders.push(reader);
+      if (this.#idleReaders.length === this.#readers.length) this.#allIdle();
     }
   }
 
@@ -141,10 +145,18 @@ export class Store {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Lets what is running come to its end and refuses everything else. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    const refusal = new MergeboxError('unavailable', 'read database: it is closed');
+    for (const { reject } of this.#waitingReads.splice(0)) reject(refusal);
     await this.#draining;
+    if (this.#idleReaders.length < this.#readers.length) {
+      await new Promise<void>((resolve) => {
+        this.#allIdle = resolve;
+      });
+    }
     await this.#writer.exec('PRAGMA wal_checkpoint(TRUNCATE)').catch(() => undefined);
     await Promise.all(this.#readers.map((reader) => reader.close()));
     await this.#writer.close();
