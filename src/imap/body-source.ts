@@ -36,6 +36,16 @@ export class BodySource {
     return this.#tree;
   }
 
+  get size(): number {
+    return this.#body.size;
+  }
+
+  /** The part tree, parsed when first asked for. */
+  async parse(): Promise<MimePart> {
+    this.#tree ??= await parseLargeMime(await this.read(0, this.#body.size));
+    return this.#tree;
+  }
+
   /** The octets of a section after filter and partial, the first of them read; null when there is no such section. */
   async piece(section: SectionItem): Promise<Piece | null> {
     const range = await this.#range(section);
@@ -68,8 +78,7 @@ export class BodySource {
       const bodyStart = await this.#findBody();
       return section.text === 'TEXT' ? { start: bodyStart, end: size } : { start: 0, end: bodyStart };
     }
-    this.#tree ??= await parseLargeMime(await this.read(0, size));
-    return sectionRange(this.#tree, section.path, section.text);
+    return sectionRange(await this.parse(), section.path, section.text);
   }
 
   async #findBody(): Promise<number> {

@@ -10,7 +10,7 @@ export interface CapabilityState {
 }
 
 /** Of use to everybody, before and after login. */
-const ALWAYS = ['IMAP4rev1', 'LITERAL+', 'SASL-IR', 'ID', 'ENABLE', 'IDLE'] as const;
+const ALWAYS = ['IMAP4rev1', 'IMAP4rev2', 'LITERAL+', 'SASL-IR', 'ID', 'ENABLE', 'IDLE'] as const;
 
 const LOGGED_IN = [
   'NAMESPACE',
@@ -26,6 +26,8 @@ const LOGGED_IN = [
   'CONDSTORE',
   'QRESYNC',
   'COMPRESS=DEFLATE',
+  'UTF8=ACCEPT',
+  'BINARY',
   'ESEARCH',
   'SEARCHRES',
   'WITHIN',

@@ -292,7 +292,8 @@ export class Connection implements SessionIo {
 
   #literalRefusal({ command, size, total, binary }: LiteralEvent): Reply | null {
     const { limits } = this.#options.services;
-    if (binary) return bad('literal8 is not supported here');
+    // RFC 3516 §4.4.
+    if (binary && command !== 'APPEND') return bad('literal8 is for APPEND');
     if (this.#session.state === 'unauthenticated') {
       return size + total > limits.loginLiteralBytes ? bad('Literal too large before login') : null;
     }

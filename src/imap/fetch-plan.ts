@@ -1,7 +1,6 @@
 import { HeaderFilter } from '../mail/header-filter.js';
 import type { SectionText } from '../mail/mime-section.js';
 import type { FetchAttribute, FetchItem, FetchPartial } from '../wire/fetch-item.js';
-import { ParseError } from '../wire/parse-error.js';
 import type { MetadataWants } from './backend.js';
 
 /** A section of which the octets come from the body, or, for the mail's own header, from the stored header. */
@@ -18,7 +17,17 @@ export interface SectionItem {
 
 export type PlanItem =
   | { readonly type: 'attribute'; readonly name: FetchAttribute }
-  | { readonly type: 'section'; readonly section: SectionItem };
+  | { readonly type: 'section'; readonly section: SectionItem }
+  | { readonly type: 'binary'; readonly binary: BinaryItem };
+
+/** A part to be decoded (RFC 3516). */
+export interface BinaryItem {
+  readonly label: string;
+  readonly path: readonly number[];
+  readonly partial: FetchPartial | null;
+  /** BINARY.SIZE: only how many octets. */
+  readonly sizeOnly: boolean;
+}
 
 /** What a FETCH needs from where, worked out once for all its messages. */
 export interface FetchPlan {
@@ -50,15 +59,19 @@ export function planFetch(items: readonly FetchItem[], extra: readonly FetchAttr
     items: planned,
     wants,
     needsMetadata: wants.envelope || wants.structure || wants.header,
-    needsBody: sections.some(({ fromHeader }) => !fromHeader),
-    setsSeen: items.some((item) => item.type === 'section' && !item.peek),
+    needsBody: sections.some(({ fromHeader }) => !fromHeader) || planned.some(({ type }) => type === 'binary'),
+    setsSeen: items.some((item) => (item.type === 'section' || item.type === 'binary') && !item.peek),
     has: (name) => attributes.has(name),
   };
 }
 
 function planItem(item: FetchItem): PlanItem {
   if (item.type === 'attribute') return item;
-  if (item.type !== 'section') throw new ParseError('BINARY is not offered');
+  if (item.type !== 'section') {
+    const { label, part: path } = item;
+    const sizeOnly = item.type === 'binarySize';
+    return { type: 'binary', binary: { label, path, partial: sizeOnly ? null : item.partial, sizeOnly } };
+  }
   const { part, text, fields } = item.section;
   const isFields = text === 'HEADER.FIELDS' || text === 'HEADER.FIELDS.NOT';
   const section: SectionItem = {

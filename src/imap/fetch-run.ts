@@ -5,10 +5,11 @@ import { formatDateTime } from '../wire/dates.js';
 import type { FetchAttribute } from '../wire/fetch-item.js';
 import { formatText, literalHeader } from '../wire/format.js';
 import type { Metadata } from './backend.js';
+import { BinaryPart, UnknownEncoding } from './binary-part.js';
 import { BodySource, cut, PIECE_BYTES, type Piece } from './body-source.js';
 import type { Call } from './command.js';
 import { ConnectionEnded } from './connection-ended.js';
-import type { FetchPlan, SectionItem } from './fetch-plan.js';
+import type { BinaryItem, FetchPlan, SectionItem } from './fetch-plan.js';
 import { no, ok, type Reply } from './reply.js';
 import type { Selected } from './selected.js';
 import type { Session } from './session.js';
@@ -17,9 +18,10 @@ import type { Session } from './session.js';
 interface Sections {
   readonly source: BodySource | null;
   readonly pieces: ReadonlyMap<SectionItem, Piece | null>;
+  readonly parts: ReadonlyMap<BinaryItem, BinaryPart | null>;
 }
 
-const NO_SECTIONS: Sections = { source: null, pieces: new Map() };
+const NO_SECTIONS: Sections = { source: null, pieces: new Map(), parts: new Map() };
 
 /** One FETCH over the messages at `positions` (sequence numbers less one, ascending). */
 export class FetchRun {
@@ -33,6 +35,7 @@ export class FetchRun {
   #sent = 0;
   #unavailable = 0;
   #firstError: unknown = null;
+  #unknownEncoding = false;
 
   constructor(session: Session, call: Call, plan: FetchPlan, positions: readonly number[]) {
     this.#session = session;
@@ -101,6 +104,7 @@ export class FetchRun {
     } catch (error) {
       if (!isMergeboxError(error)) throw error;
       if (error.code === 'nonexistent') return null;
+      if (error instanceof UnknownEncoding) this.#unknownEncoding = true;
       this.#unavailable += 1;
       this.#firstError ??= error;
       return null;
@@ -113,13 +117,16 @@ export class FetchRun {
     const { uid } = metadata;
     const source = new BodySource(await mailbox.body(uid), trees.get(uid) ?? null);
     const pieces = new Map<SectionItem, Piece | null>(this.#headerSections(metadata).pieces);
+    const parts = new Map<BinaryItem, BinaryPart | null>();
     for (const item of this.#plan.items) {
       if (item.type === 'section' && !item.section.fromHeader) {
         pieces.set(item.section, await source.piece(item.section));
+      } else if (item.type === 'binary') {
+        parts.set(item.binary, await BinaryPart.of(source, item.binary.path, item.binary.partial));
       }
     }
     if (source.tree !== null) trees.set(uid, source.tree);
-    return { source, pieces };
+    return { source, pieces, parts };
   }
 
   #headerSections({ header }: Metadata): Sections {
@@ -130,7 +137,7 @@ export class FetchRun {
       const bytes = item.section.filter === null ? header : item.section.filter.apply(header);
       pieces.set(item.section, { type: 'bytes', bytes: cut(bytes, item.section) });
     }
-    return { source: null, pieces };
+    return { ...NO_SECTIONS, pieces };
   }
 
   /** Writes one response; `withFlags` adds FLAGS that were not asked for but changed. */
@@ -155,6 +162,7 @@ export class FetchRun {
       out.text(separator);
       separator = ' ';
       if (item.type === 'section') await this.#emitSection(item.section, sections);
+      else if (item.type === 'binary') await this.#emitBinary(item.binary, sections);
       else this.#emitAttribute(item.name, attributes[index]!);
     }
     out.text(')\r\n');
@@ -222,15 +230,40 @@ export class FetchRun {
     }
   }
 
+  /** RFC 3516 §4.3: a literal8 only where there is a NUL. */
+  async #emitBinary(item: BinaryItem, { parts }: Sections): Promise<void> {
+    const { label, sizeOnly } = item;
+    const { out } = this.#session;
+    const part = parts.get(item) ?? null;
+    if (sizeOnly || part === null) {
+      out.text(`${label} ${sizeOnly ? (part?.size ?? 0) : 'NIL'}`);
+      return;
+    }
+    out.text(`${label} ${literalHeader(part.size, { binary: part.hasNul })}`);
+    try {
+      for await (const piece of part.pieces()) {
+        out.bytes(piece);
+        await out.breathe();
+      }
+    } catch (error) {
+      this.#breakOff(error);
+    }
+  }
+
   /** Inside a literal there is no way to report an error: the connection ends. */
   async #more(source: BodySource, start: number, end: number): Promise<Buffer> {
     try {
       return await source.read(start, end);
     } catch (error) {
-      this.#session.services.log.warn({ reason: errorText(error) }, 'a body broke off while it was sent');
-      this.#session.io.abort();
-      throw new ConnectionEnded();
+      return this.#breakOff(error);
     }
+  }
+
+  #breakOff(error: unknown): never {
+    if (error instanceof ConnectionEnded) throw error;
+    this.#session.services.log.warn({ reason: errorText(error) }, 'a body broke off while it was sent');
+    this.#session.io.abort();
+    throw new ConnectionEnded();
   }
 
   /** True when flags changed. */
@@ -251,7 +284,8 @@ export class FetchRun {
   #conclusion(): Reply {
     if (this.#unavailable > 0) {
       const count = `${this.#unavailable} of ${this.#positions.length} messages could not be read`;
-      return no(formatText(`${count}: ${errorText(this.#firstError)}`), 'UNAVAILABLE');
+      const code = this.#unknownEncoding ? 'UNKNOWN-CTE' : 'UNAVAILABLE';
+      return no(formatText(`${count}: ${errorText(this.#firstError)}`), code);
     }
     // RFC 2180 §4.1, RFC 5530 §3; a UID that is gone is no error (RFC 9051 §6.4.9).
     if (this.#sent < this.#positions.length && !this.#call.uid) {

@@ -38,6 +38,11 @@ export class Output {
     this.#text += text;
   }
 
+  /** Any characters, in UTF-8. */
+  utf8(text: string): void {
+    this.#text += Buffer.from(text).toString('latin1');
+  }
+
   bytes(bytes: Buffer): void {
     if (this.#text !== '') this.#seal();
     this.#parts.push(bytes);

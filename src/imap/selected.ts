@@ -7,7 +7,7 @@ import type { IndexRange, SequenceSet } from '../wire/sequence-set.js';
 import { eachIndex } from '../wire/sequence-set.js';
 import type { Mailbox } from './backend.js';
 import type { Output } from './output.js';
-import { type PollOptions, Tracker } from './tracker.js';
+import { NO_RECENT, type PollOptions, Tracker } from './tracker.js';
 
 /** A tree may have 10,000 parts, so only a few are kept. */
 const KEPT_TREES = 4;
@@ -34,10 +34,16 @@ export class Selected {
     this.#learnKeywords();
   }
 
-  /** Takes over an opened mailbox; a read-write session claims what is \Recent (RFC 3501 §2.3.2). */
-  static async create(mailbox: Mailbox, readOnly: boolean): Promise<Selected> {
+  /**
+   * Takes over an opened mailbox; a read-write session claims what is \Recent (RFC 3501 §2.3.2). Without `recent` there
+   * is no such flag, as IMAP4rev2 has it.
+   */
+  static async create(
+    mailbox: Mailbox,
+    { readOnly, recent }: { readonly readOnly: boolean; readonly recent: boolean },
+  ): Promise<Selected> {
     try {
-      return new Selected(mailbox, readOnly, await mailbox.recentFrom(!readOnly));
+      return new Selected(mailbox, readOnly, recent ? await mailbox.recentFrom(!readOnly) : NO_RECENT);
     } catch (error) {
       mailbox.close();
       throw error;
@@ -53,7 +59,7 @@ export class Selected {
     if (this.#learnKeywords()) this.announceFlags(out);
     const arrived = await this.tracker.poll(out, options);
     // A claim that fails only means that somebody else sees \Recent as well, which RFC 3501 §2.3.2 lets happen.
-    if (arrived && !this.readOnly) await this.mailbox.recentFrom(true).catch(() => undefined);
+    if (arrived && !this.readOnly && this.tracker.hasRecent) await this.mailbox.recentFrom(true).catch(() => undefined);
   }
 
   /** `* FLAGS (…)` and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1). */

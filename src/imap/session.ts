@@ -54,6 +54,8 @@ export class Session {
   #selected: Selected | null = null;
   #condstore = false;
   #qresync = false;
+  #utf8 = false;
+  #rev2 = false;
   #badCommands = 0;
   loginFailures = 0;
 
@@ -103,6 +105,21 @@ export class Session {
     return this.#qresync;
   }
 
+  /** Whether names and quoted strings are UTF-8 (RFC 6855 §3, RFC 9051 §5.1). */
+  get utf8(): boolean {
+    return this.#utf8 || this.#rev2;
+  }
+
+  /** Whether UTF8=ACCEPT itself was enabled. */
+  get utf8Accept(): boolean {
+    return this.#utf8;
+  }
+
+  /** Whether the client speaks IMAP4rev2 (RFC 9051): no \Recent, ESEARCH always. */
+  get rev2(): boolean {
+    return this.#rev2;
+  }
+
   /** Malformed commands so far; a command that is understood after login clears them. */
   get badCommands(): number {
     return this.#badCommands;
@@ -139,9 +156,17 @@ export class Session {
     this.enableCondstore();
   }
 
+  enableUtf8(): void {
+    this.#utf8 = true;
+  }
+
+  enableRev2(): void {
+    this.#rev2 = true;
+  }
+
   async select(mailbox: Mailbox, readOnly: boolean): Promise<Selected> {
     this.unselect();
-    this.#selected = await Selected.create(mailbox, readOnly);
+    this.#selected = await Selected.create(mailbox, { readOnly, recent: !this.#rev2 });
     return this.#selected;
   }
 
@@ -186,6 +211,7 @@ export class Session {
     if (!command.states.includes(this.state)) {
       return { reply: bad(`${shown} is not allowed when ${this.#stateText()}`), holdsExpunge };
     }
+    event.parser.utf8 = this.utf8;
     try {
       const run = command.prepare(event.parser);
       return { reply: await run(this, event), holdsExpunge };

@@ -9,7 +9,7 @@ export async function writeStatus(session: Session, name: string, items: readonl
   checkStatusItems(items);
   const status = await session.user.status(name);
   const values = items.map((item) => `${item} ${statusValue(item, status, session.limits.messageBytes)}`);
-  session.out.text(`* STATUS ${formatMailbox(name, { utf8: false })} (${values.join(' ')})\r\n`);
+  session.out.utf8(`* STATUS ${formatMailbox(name, session)} (${values.join(' ')})\r\n`);
   // RFC 7162 §3.1: asking for it shows that the client knows CONDSTORE.
   if (items.includes('HIGHESTMODSEQ')) session.enableCondstore();
 }

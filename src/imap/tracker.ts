@@ -13,6 +13,9 @@ export interface PollOptions {
   readonly vanished: boolean;
 }
 
+/** `recentFrom` for a session without \Recent: above every UID. */
+export const NO_RECENT = 0x1_0000_0000;
+
 /**
  * What one session knows of its selected mailbox: sequence numbers, and the last MODSEQ it was told. `poll` compares
  * that with the live listing and announces the difference, so nothing has to be queued per session and a session that
@@ -52,6 +55,11 @@ export class Tracker {
   /** UIDs by sequence number less one; only the first `exists` count, and only until the next `poll`. */
   get uids(): Uint32Array {
     return this.#uids;
+  }
+
+  /** Whether there is such a thing as \Recent; IMAP4rev2 has none (RFC 9051 appendix E). */
+  get hasRecent(): boolean {
+    return this.recentFrom !== NO_RECENT;
   }
 
   /** How many of them are \Recent. */
@@ -104,7 +112,10 @@ export class Tracker {
     if (options.expunge) this.#expunge(out, options.vanished);
     const before = this.#length;
     this.#arrive();
-    if (this.#length > before) out.text(`* ${this.#length} EXISTS\r\n* ${this.recent} RECENT\r\n`);
+    if (this.#length > before) {
+      out.text(`* ${this.#length} EXISTS\r\n`);
+      if (this.hasRecent) out.text(`* ${this.recent} RECENT\r\n`);
+    }
     await this.#changes(before, out, options.modSeq);
     return this.#length > before;
   }

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { ASTRING, ATOM, DIGIT, scan } from './chars.js';
 import { MAX_STRING_LITERAL } from './limits.js';
 import { ParseError } from './parse-error.js';
@@ -113,10 +114,12 @@ export class Cursor {
     const bytes = this.#text;
     const start = this.#at + 1;
     let escapes = 0;
+    let high = 0;
     let at = start;
     for (; at < bytes.length; at += 1) {
       const byte = bytes[at]!;
       if (byte === DQUOTE) break;
+      high |= byte;
       if (byte === BACKSLASH) {
         at += 1;
         escapes += 1;
@@ -128,6 +131,8 @@ export class Cursor {
       }
     }
     if (at >= bytes.length) throw new ParseError('A quoted string has no end');
+    // RFC 6855 §3, RFC 9051 §9 quoted.
+    if (high > 0x7f && !isUtf8(bytes.subarray(start, at))) throw new ParseError('A quoted string is not UTF-8');
     this.#at = at + 1;
     return escapes === 0 ? bytes.subarray(start, at) : stripBackslashes(bytes.subarray(start, at), escapes);
   }

@@ -68,7 +68,7 @@ t.test('attributes and macros', async (t) => {
     '. OK FETCH completed',
   ]);
   t.same((await client.lines('UID FETCH 1 (FLAGS UID)'))[0], '* 1 FETCH (FLAGS (\\Seen \\Recent) UID 1)', 'UID once');
-  for (const bad of ['FOO', '()', 'BODY[1', 'BODY[FOO]', 'BODY[MIME]', 'BINARY[1]', '(FLAGS', 'FLAGS (VANISHED)']) {
+  for (const bad of ['FOO', '()', 'BODY[1', 'BODY[FOO]', 'BODY[MIME]', 'BINARY[HEADER]', '(FLAGS', 'FLAGS (VANISHED)']) {
     t.match((await client.lines(`FETCH 1 ${bad}`))[0], /^\. BAD /, bad);
   }
   t.match((await client.lines('UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)'))[0], /^\. BAD /, 'QRESYNC is not enabled');

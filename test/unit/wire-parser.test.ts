@@ -213,7 +213,7 @@ t.test('expectMailbox decodes modified UTF-7 and knows INBOX in any case', async
       'R&D',
       'R&D',
       'Entwürfe',
-      '<Expected a mailbox name in UTF-8>',
+      '<A quoted string is not UTF-8>',
       '<A mailbox name holds CR, LF or NUL>',
       '<Expected a mailbox name>',
     ],

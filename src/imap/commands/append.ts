@@ -16,7 +16,11 @@ export const appendCommand = defineCommand({
   async run(session, { mailbox, messages }) {
     // RFC 3502 §6.3.11: an empty message in MULTIAPPEND takes the whole command back.
     if (messages.some(({ bytes }) => bytes.length === 0)) return no('A message is empty', 'CANNOT');
-    if (messages.some(({ bytes }) => bytes.includes(0))) return no('A message holds NUL', 'CANNOT');
+    // RFC 3516 §4.4: an upstream may not hold binary content, so that no mailbox of ours does.
+    const holdsNul = messages.find(({ bytes }) => bytes.includes(0));
+    if (holdsNul !== undefined) return no('A message holds NUL', holdsNul.binary ? 'UNKNOWN-CTE' : 'CANNOT');
+    // RFC 6855 §4.
+    if (!session.utf8 && messages.some(({ utf8 }) => utf8)) return no('ENABLE UTF8=ACCEPT first', 'CANNOT');
     const { uidValidity, uids } = await session.user.append(
       mailbox,
       messages.map(({ bytes, flags, internalDate }) => ({

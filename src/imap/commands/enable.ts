@@ -7,6 +7,8 @@ import type { Session } from '../session.js';
 const EXTENSIONS: ReadonlyMap<string, (session: Session) => void> = new Map([
   ['CONDSTORE', (session: Session) => session.enableCondstore()],
   ['QRESYNC', (session: Session) => session.enableQresync()],
+  ['UTF8=ACCEPT', (session: Session) => session.enableUtf8()],
+  ['IMAP4REV2', (session: Session) => session.enableRev2()],
 ]);
 
 /** RFC 5161 §3.1: what we do not know is left out of the answer, not refused. */
@@ -16,7 +18,7 @@ export const enableCommand = defineCommand({
   parse: parseEnable,
   async run(session, names) {
     const known = [...new Set(names)].filter((name) => EXTENSIONS.has(name));
-    session.out.text(`* ENABLED${known.map((name) => ` ${name}`).join('')}\r\n`);
+    session.out.text(`* ENABLED${known.map((name) => ` ${name.replace('REV', 'rev')}`).join('')}\r\n`);
     for (const name of known) EXTENSIONS.get(name)!(session);
     return ok('ENABLE completed');
   },

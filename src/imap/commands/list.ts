@@ -43,7 +43,7 @@ async function list(session: Session, args: ListArguments): Promise<void> {
     if (!chosen && !below.has(info.name)) continue;
     const attributes = formatFlagList(listAttributes(info, parents.has(info.name), args));
     const childInfo = below.has(info.name) ? ` ("CHILDINFO" (${childCriteria(args)}))` : '';
-    session.out.text(`* LIST ${attributes} "/" ${formatMailbox(info.name, { utf8: false })}${childInfo}\r\n`);
+    session.out.utf8(`* LIST ${attributes} "/" ${formatMailbox(info.name, session)}${childInfo}\r\n`);
     if (args.returns.status !== null && chosen && info.selectable) await listStatus(session, info.name, args);
   }
 }

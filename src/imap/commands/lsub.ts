@@ -24,7 +24,7 @@ export const lsubCommand = defineCommand({
       if (wanted.matches(parent) && !names.has(parent)) names.set(parent, '\\Noselect');
     }
     for (const [name, attribute] of names) {
-      session.out.text(`* LSUB (${attribute}) "/" ${formatMailbox(name, { utf8: false })}\r\n`);
+      session.out.utf8(`* LSUB (${attribute}) "/" ${formatMailbox(name, session)}\r\n`);
     }
     return ok('LSUB completed');
   },

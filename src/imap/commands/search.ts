@@ -1,4 +1,5 @@
 import { parseSearch } from '../../wire/search.js';
+import { ParseError } from '../../wire/parse-error.js';
 import type { SearchArguments, SearchReturn } from '../../wire/search-key.js';
 import { SetBuilder } from '../../wire/set-builder.js';
 import { type Call, defineCommand, SELECTED } from '../command.js';
@@ -27,7 +28,13 @@ export const searchCommand = defineCommand({
   },
 });
 
-async function run(session: Session, args: SearchArguments, charset: SearchCharset, call: Call): Promise<Reply> {
+/** RFC 9051 §6.4.4: without RETURN, IMAP4rev2 answers as with RETURN (ALL). */
+const REV2_RETURN: SearchReturn = { min: false, max: false, all: true, count: false, save: false };
+
+async function run(session: Session, given: SearchArguments, charset: SearchCharset, call: Call): Promise<Reply> {
+  // RFC 6855 §3.
+  if (session.utf8Accept && given.charset !== null) throw new ParseError('Everything is UTF-8, no CHARSET may be given');
+  const args = session.rev2 ? { ...given, returns: given.returns ?? REV2_RETURN } : given;
   const { selected, out } = session;
   if (args.usesModSeq) session.enableCondstore();
   const now = Math.floor(session.services.now() / 1000);

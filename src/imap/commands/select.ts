@@ -1,10 +1,13 @@
+import { formatMailbox } from '../../wire/format.js';
 import { ParseError } from '../../wire/parse-error.js';
 import { parseSelect, type QresyncArguments, type SelectArguments } from '../../wire/select.js';
 import { eachIndex, type IndexRange } from '../../wire/sequence-set.js';
 import { AUTHENTICATED, defineCommand } from '../command.js';
+import type { Output } from '../output.js';
 import { ok, type Reply } from '../reply.js';
 import type { Selected } from '../selected.js';
 import type { Session } from '../session.js';
+import type { Tracker } from '../tracker.js';
 import { writeVanishedEarlier } from '../vanished.js';
 
 /** RFC 9051 §6.3.2. */
@@ -34,9 +37,9 @@ async function select(session: Session, args: SelectArguments, readOnly: boolean
   const selected = await session.select(await session.user.open(args.mailbox), readOnly);
   const { mailbox, tracker, listing } = selected;
   selected.announceFlags(out);
-  out.text(`* ${tracker.exists} EXISTS\r\n* ${tracker.recent} RECENT\r\n`);
-  const unseen = tracker.firstUnseen();
-  if (unseen > 0) out.text(`* OK [UNSEEN ${unseen}] First unseen\r\n`);
+  out.text(`* ${tracker.exists} EXISTS\r\n`);
+  if (session.rev2) out.utf8(`* LIST () "/" ${formatMailbox(mailbox.name, session)}\r\n`);
+  else announceUnseen(out, tracker);
   out.text(`* OK [UIDVALIDITY ${mailbox.uidValidity}] UIDs valid\r\n`);
   out.text(`* OK [UIDNEXT ${listing.uidNext}] Predicted next UID\r\n`);
   out.text(`* OK [HIGHESTMODSEQ ${listing.highestModSeq}] Highest\r\n`);
@@ -67,4 +70,11 @@ async function resynchronize(session: Session, selected: Selected, known: Qresyn
 
 function all(exists: number): readonly IndexRange[] {
   return exists === 0 ? [] : [[0, exists - 1]];
+}
+
+/** RFC 3501 §6.3.1; RFC 9051 §6.3.2 has LIST instead. */
+function announceUnseen(out: Output, tracker: Tracker): void {
+  out.text(`* ${tracker.recent} RECENT\r\n`);
+  const unseen = tracker.firstUnseen();
+  if (unseen > 0) out.text(`* OK [UNSEEN ${unseen}] First unseen\r\n`);
 }
