@@ -145,6 +145,7 @@ export class UserService {
     clearInterval(this.#sweeper);
     await this.sync.stop();
     this.#listings.close();
+    await this.#context.bodies.settle();
     await this.#store.close();
   }
 

@@ -5,6 +5,9 @@ import { memoryBody, type StoredBody } from './stored-body.js';
 /** Bodies up to this size are kept in memory whole; larger ones only pass through to disk. */
 const MEMORY_BODY = 1 << 20;
 
+/** Small bodies that may wait for the disk at once. */
+const KEEPING = 32;
+
 /** Bodies in memory, for all users together; keys carry the user. */
 export class MemoryCache {
   readonly #bodies: LRUCache<string, Buffer>;
@@ -38,6 +41,7 @@ export class BodyCache {
   readonly #memory: MemoryCache;
   readonly #disk: DiskCache;
   readonly #fetching = new Map<string, Promise<StoredBody>>();
+  readonly #keeping = new Set<Promise<void>>();
 
   private constructor(prefix: string, memory: MemoryCache, disk: DiskCache) {
     this.#prefix = prefix;
@@ -70,6 +74,11 @@ export class BodyCache {
     return started;
   }
 
+  /** Resolves when everything fetched so far is on disk. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#keeping);
+  }
+
   async delete(key: string): Promise<void> {
     this.#memory.delete(this.#prefix + key);
     await this.#disk.delete(key);
@@ -87,21 +96,44 @@ export class BodyCache {
         },
         chunk: async (bytes) => {
           received += bytes.length;
+          if (expected <= MEMORY_BODY) {
+            if (received <= expected) small.push(Buffer.from(bytes));
+            return;
+          }
           writer ??= await this.#disk.writer(key);
           // Awaiting the disk is what holds the upstream back.
           await writer.write(bytes);
-          if (expected <= MEMORY_BODY) small.push(Buffer.from(bytes));
         },
       });
       if (received !== expected) throw new Error(`fetch message: got ${received} of ${expected} octets`);
-      writer ??= await this.#disk.writer(key);
-      const stored = await (writer as DiskWriter).commit();
-      if (expected > MEMORY_BODY) return stored;
-      const whole = Buffer.concat(small);
-      this.#memory.set(this.#prefix + key, whole);
-      return memoryBody(whole);
+      if (writer !== null) return await (writer as DiskWriter).commit();
     } catch (error) {
       await (writer as DiskWriter | null)?.abort();
+      throw error;
+    }
+    const whole = Buffer.concat(small);
+    this.#memory.set(this.#prefix + key, whole);
+    await this.#keepLater(key, whole);
+    return memoryBody(whole);
+  }
+
+  /** Writes a small body to disk behind the caller's back; only when many are waiting does the caller wait as well. */
+  async #keepLater(key: string, bytes: Buffer): Promise<void> {
+    const kept = this.#keep(key, bytes)
+      // A cache that cannot be written costs a fetch more, nothing else.
+      .catch(() => undefined)
+      .finally(() => this.#keeping.delete(kept));
+    this.#keeping.add(kept);
+    if (this.#keeping.size > KEEPING) await Promise.race(this.#keeping);
+  }
+
+  async #keep(key: string, bytes: Buffer): Promise<void> {
+    const writer = await this.#disk.writer(key);
+    try {
+      await writer.write(bytes);
+      await writer.commit();
+    } catch (error) {
+      await writer.abort();
       throw error;
     }
   }

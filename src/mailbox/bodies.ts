@@ -39,6 +39,11 @@ export class Bodies {
     return body.read(0, body.size);
   }
 
+  /** Resolves when what was fetched is on disk. */
+  settle(): Promise<void> {
+    return this.#cache.settle();
+  }
+
   async #fetchAny(places: readonly BodyPlace[], sink: Parameters<BodyFetch>[0]): Promise<void> {
     const failures: string[] = [];
     let started = false;
