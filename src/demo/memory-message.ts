@@ -9,6 +9,7 @@ let nextId = 1;
 export class MemoryMessage {
   readonly id = nextId++;
   readonly bytes: Buffer;
+  #header: Buffer | null = null;
   #envelope: Buffer | null = null;
   #structure: Buffer | null = null;
 
@@ -17,7 +18,8 @@ export class MemoryMessage {
   }
 
   get header(): Buffer {
-    return this.bytes.subarray(0, headerEnd(this.bytes));
+    this.#header ??= this.bytes.subarray(0, headerEnd(this.bytes));
+    return this.#header;
   }
 
   get envelope(): Buffer {

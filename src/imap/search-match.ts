@@ -1,10 +1,9 @@
 import { hasFlag } from '../mail/flags.js';
-import { fieldName, headerFields, unfoldedValue } from '../mail/header.js';
 import { parseMessageDate } from '../mail/header-date.js';
-import { decodeHeader } from '../mail/text.js';
 import { ParseError } from '../wire/parse-error.js';
 import type { DateRelation, SearchKey } from '../wire/search-key.js';
-import { foldText, type SearchCharset } from './search-text.js';
+import type { HeaderTexts } from './header-texts.js';
+import type { SearchCharset } from './search-text.js';
 import type { Selected } from './selected.js';
 
 /** Whether a message matches, as far as can be told from what is at hand. */
@@ -30,6 +29,8 @@ export interface SearchContext {
   readonly now: number;
   /** Takes every text that is looked for in bodies, so that each body is read through once for all of them. */
   readonly needles: Set<string>;
+  /** Takes the names of all header fields that are looked at, in lower case. */
+  readonly fields: Set<string>;
 }
 
 const DAY = 86_400;
@@ -62,9 +63,9 @@ export function compileKey(key: SearchKey, context: SearchContext): Matcher {
     case 'date':
       return dateMatcher(context, key.field, key.relation, key.day);
     case 'envelope':
-      return fieldMatcher(key.field, charset.decode(key.value));
+      return fieldMatcher(context, key.field, charset.decode(key.value));
     case 'header':
-      return fieldMatcher(key.name, charset.decode(key.value));
+      return fieldMatcher(context, key.name, charset.decode(key.value));
     case 'body':
     case 'text':
       return textMatcher(charset.decode(key.value), key.type === 'text', context.needles);
@@ -112,6 +113,7 @@ function dateMatcher(
   // RFC 9051 §6.4.4: time and zone are disregarded, so a date is the day as it was written.
   if (field === 'internal') return ({ at }) => relate(listing.dates[at]!, relation, day);
   if (field === 'saved') throw new ParseError('SAVEDATE is not offered');
+  context.fields.add('date');
   return ({ header, at }) => {
     if (header === null) return 'unknown';
     const date = parseMessageDate(header.first('date') ?? '');
@@ -125,7 +127,8 @@ function relate(seconds: number, relation: DateRelation, day: number): boolean {
   return relation === 'since' ? seconds >= day : seconds >= day && seconds < day + DAY;
 }
 
-function fieldMatcher(name: string, needle: string): Matcher {
+function fieldMatcher({ fields }: SearchContext, name: string, needle: string): Matcher {
+  fields.add(name);
   return ({ header }) => (header === null ? 'unknown' : header.contains(name, needle));
 }
 
@@ -170,42 +173,4 @@ function negate(matches: Matcher): Matcher {
     const verdict = matches(candidate);
     return verdict === 'unknown' ? 'unknown' : !verdict;
   };
-}
-
-/** The fields of one header, decoded and folded when they are first asked for. */
-export class HeaderTexts {
-  readonly #fields = new Map<string, { raw: string; folded: string | null }[]>();
-
-  constructor(header: Buffer) {
-    for (const field of headerFields(header)) {
-      const name = fieldName(header, field);
-      const entry = { raw: unfoldedValue(header, field), folded: null };
-      const same = this.#fields.get(name);
-      if (same === undefined) this.#fields.set(name, [entry]);
-      else same.push(entry);
-    }
-  }
-
-  /** The first value of that name (lower case) as written, or null. */
-  first(name: string): string | null {
-    return this.#fields.get(name)?.[0]?.raw ?? null;
-  }
-
-  /** Whether a field of that name (lower case) has the folded text; the empty text asks for the field alone. */
-  contains(name: string, needle: string): boolean {
-    return this.#fields.get(name)?.some((field) => foldedValue(field).includes(needle)) ?? false;
-  }
-
-  /** Whether any field, name included, has it. */
-  anyContains(needle: string): boolean {
-    for (const [name, fields] of this.#fields) {
-      if (fields.some((field) => `${name}: ${foldedValue(field)}`.includes(needle))) return true;
-    }
-    return false;
-  }
-}
-
-function foldedValue(field: { raw: string; folded: string | null }): string {
-  field.folded ??= foldText(decodeHeader(field.raw));
-  return field.folded;
 }

@@ -3,7 +3,8 @@ import type { MimePart } from '../mail/mime-part.js';
 import { searchText } from '../mail/text.js';
 import { isMergeboxError } from '../util/errors.js';
 import type { SearchKey } from '../wire/search-key.js';
-import { compileKey, HeaderTexts, type Matcher, type SearchContext } from './search-match.js';
+import { HeaderTexts, WantedFields } from './header-texts.js';
+import { compileKey, type Matcher, type SearchContext } from './search-match.js';
 import { foldText } from './search-text.js';
 import type { Selected } from './selected.js';
 
@@ -26,8 +27,9 @@ export async function search(key: SearchKey, context: SearchContext, breathe: Br
   const { selected } = context;
   const matches = compileKey(key, context);
   const { found, open } = await byListing(selected, matches, breathe);
-  const byHeader = await withHeaders(selected, matches, open, breathe);
-  const byBody = await withBodies(context, matches, byHeader.open, breathe);
+  const wanted = new WantedFields(context.fields);
+  const byHeader = await withHeaders(selected, matches, wanted, open, breathe);
+  const byBody = await withBodies(context, matches, wanted, byHeader.open, breathe);
   const uids = [...found, ...byHeader.found, ...byBody.found];
   if (open.length > 0) uids.sort((a, b) => a - b);
   return { uids, unavailable: byBody.unavailable };
@@ -58,6 +60,7 @@ async function byListing({ tracker, listing }: Selected, matches: Matcher, breat
 async function withHeaders(
   selected: Selected,
   matches: Matcher,
+  wanted: WantedFields,
   uids: readonly number[],
   breathe: Breathe,
 ): Promise<Round> {
@@ -68,7 +71,7 @@ async function withHeaders(
     for (const { uid, header } of page) {
       const at = selected.listing.indexOf(uid);
       if (at < 0 || header === undefined) continue;
-      const verdict = matches({ at, header: new HeaderTexts(header), body: null });
+      const verdict = matches({ at, header: new HeaderTexts(header, wanted), body: null });
       if (verdict === true) found.push(uid);
       else if (verdict === 'unknown') open.push(uid);
     }
@@ -80,6 +83,7 @@ async function withHeaders(
 async function withBodies(
   context: SearchContext,
   matches: Matcher,
+  wanted: WantedFields,
   uids: readonly number[],
   breathe: Breathe,
 ): Promise<{ found: number[]; unavailable: number }> {
@@ -87,7 +91,7 @@ async function withBodies(
   let unavailable = 0;
   for (const uid of uids) {
     try {
-      if (await matchesBody(context, matches, uid, breathe)) found.push(uid);
+      if (await matchesBody(context, matches, wanted, uid, breathe)) found.push(uid);
     } catch (error) {
       if (!isMergeboxError(error)) throw error;
       if (error.code !== 'nonexistent') unavailable += 1;
@@ -97,14 +101,20 @@ async function withBodies(
   return { found, unavailable };
 }
 
-async function matchesBody(context: SearchContext, matches: Matcher, uid: number, breathe: Breathe): Promise<boolean> {
+async function matchesBody(
+  context: SearchContext,
+  matches: Matcher,
+  wanted: WantedFields,
+  uid: number,
+  breathe: Breathe,
+): Promise<boolean> {
   const { listing, mailbox } = context.selected;
   const source = await mailbox.body(uid);
   const bytes = await source.read(0, source.size);
   const tree = await parseLargeMime(bytes);
   const body = await needlesIn(bytes, tree, context.needles, breathe);
   const at = listing.indexOf(uid);
-  return at >= 0 && matches({ at, header: new HeaderTexts(bytes.subarray(0, tree.bodyStart)), body }) === true;
+  return at >= 0 && matches({ at, header: new HeaderTexts(bytes.subarray(0, tree.bodyStart), wanted), body }) === true;
 }
 
 /** The needles that the decoded text of a mail holds. */

@@ -39,7 +39,7 @@ async function run(session: Session, given: SearchArguments, charset: SearchChar
   if (args.usesModSeq) session.enableCondstore();
   const now = Math.floor(session.services.now() / 1000);
   out.startSlice();
-  const { uids, unavailable } = await search(args.key, { selected, charset, now, needles: new Set() }, () =>
+  const { uids, unavailable } = await search(args.key, { selected, charset, now, needles: new Set(), fields: new Set() }, () =>
     out.breathe(),
   );
   const found = call.uid ? uids : uids.map((uid) => selected.tracker.sequence(uid));
