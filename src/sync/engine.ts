@@ -16,6 +16,8 @@ export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' |
 /** A wrong password is tried again this rarely, so that no server locks the account. */
 const AUTHENTICATION_RETRY_MS = 300_000;
 const MAX_RETRY_MS = 300_000;
+/** A connection that lasted this long was a good one. */
+const LASTING_MS = 60_000;
 
 /**
  * Keeps one account and the store in agreement: one loop pulls (when told by IDLE, on schedule, on demand), one drains
@@ -41,6 +43,8 @@ export class AccountEngine {
   #unwatch: (() => void) | null = null;
   #watching = false;
   #inboxEvent = false;
+  /** Connections lost one soon after the other. */
+  #losses = 0;
   #missing: ReadonlySet<string> = new Set();
   #rounds: { promise: Promise<RoundResult>; resolve: (r: RoundResult) => void; reject: (e: unknown) => void } | null =
     null;
@@ -262,10 +266,17 @@ export class AccountEngine {
       this.#inboxEvent = true;
       this.#pullSignal.raise();
     };
+    const since = Date.now();
     const onLost = (error: Error): void => {
       this.#watching = false;
       this.#context.log.info({ err: errorText(error) }, 'connection lost');
-      this.#pullSignal.raise();
+      // A server that hangs up again and again is not to be called back at once each time.
+      this.#losses = Date.now() - since > LASTING_MS ? 1 : this.#losses + 1;
+      const { signal } = this.#stop;
+      delay(backoffDelay(this.#losses, { baseMs: 200, maxMs: MAX_RETRY_MS }), undefined, { signal, ref: false }).then(
+        () => this.#pullSignal.raise(),
+        () => undefined,
+      );
     };
     try {
       this.#unwatch = await this.#context.upstream.watch(inbox.path, onEvent, onLost);
