@@ -64,7 +64,14 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
       throw new MergeboxError('cannot', `rename "${from}": "${to}" is in another account; move the mail instead`);
     }
     const below = folder.path + (folder.delimiter ?? '/');
-    for (const each of await foldersOf(tx, account.id)) {
+    if (target.path.startsWith(below)) throw new MergeboxError('cannot', `rename "${from}": "${to}" is below it`);
+    const own = await foldersOf(tx, account.id);
+    const targetBelow = target.path + (folder.delimiter ?? '/');
+    const taken = own.find((each) => each.path === target.path || each.path.startsWith(targetBelow));
+    if (taken && taken.id !== folder.id) {
+      throw new MergeboxError('alreadyexists', `rename "${from}": there is mail at "${to}" or below it already`);
+    }
+    for (const each of own) {
       if (each.id !== folder.id && !each.path.startsWith(below)) continue;
       if (each.role !== null)
         throw new MergeboxError('cannot', `rename "${from}": it holds the account's ${each.role} folder`);
@@ -157,6 +164,8 @@ interface NewPlace {
 async function parseName(tx: ReadTx, context: MailContext, name: string): Promise<NewPlace> {
   const levels = name.replace(/\/$/, '').split('/');
   if (levels.includes('')) throw new MergeboxError('cannot', `"${name}": a level of the name is empty`);
+  // RFC 9051 §5.1: servers refuse them, and what is owed to one must be possible.
+  if (/\p{Cc}/u.test(name)) throw new MergeboxError('cannot', 'a name with control characters: choose another');
   if (levels[0] !== MIRROR_ROOT) return parseOwnName(tx, context, levels);
   const account = context.book.named(levels[1] ?? '');
   if (!account || levels.length < 3) {
@@ -236,7 +245,14 @@ async function requireSettled(tx: ReadTx, folder: FolderRow, name: string): Prom
        SELECT 1 FROM action WHERE action.copy_id = copy.id OR action.target_id = copy.id)) LIMIT 1`,
     [folder.id],
   );
-  if (busy)
+  // An upload to another folder whose bytes only this one has.
+  const source = await tx.get(
+    `SELECT 1 FROM copy JOIN message ON message.id = copy.message_id AND message.pinned IS NULL
+     JOIN copy AS made ON made.message_id = message.id AND made.id <> copy.id
+     JOIN action AS upload ON upload.target_id = made.id AND upload.kind = 'append' WHERE copy.folder_id = ? LIMIT 1`,
+    [folder.id],
+  );
+  if (busy || source)
     throw new MergeboxError(
       'unavailable',
       `delete "${name}": changes to its mail are still on their way to the server`,

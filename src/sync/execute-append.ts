@@ -3,7 +3,9 @@ import { flagList, flagText } from '../mail/flags.js';
 import { canHold } from '../mail/reconcile.js';
 import { recordAttempt, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
+import { folderById, foldersOf } from '../store/folders.js';
 import { bindCopy } from '../store/ingest.js';
+import { dropCopies } from '../store/remove.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
 import { MergeboxError } from '../util/errors.js';
 import type { LoadedAction } from './batch.js';
@@ -25,7 +27,11 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
   }
   const before = (await context.store.read((tx) => copiesByIds(tx, [target.id]))).get(target.id);
   if (!before) return context.store.write((tx) => removeActions(tx, [row.id]));
-  const bytes = await context.loadBytes(target.message_id);
+  const bytes = await context.loadBytes(target.message_id).catch(async (error: unknown) => {
+    if (await isObtainable(context, target)) throw error;
+    return null;
+  });
+  if (bytes === null) return giveUp(context, action);
   if (before.uid === null) {
     if (!mayBeThere) await context.store.write((tx) => recordAttempt(tx, [row.id]));
     await context.folderLock.run(targetFolder.id, () => upload(context, before, targetFolder, bytes));
@@ -33,6 +39,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
     if ((await uidOf(context, target.id)) === null) await pull(targetFolder.id);
   }
   const uid = await uidOf(context, target.id);
+  if (uid === null && (await isFiledElsewhere(context, target, pull))) return giveUp(context, action);
   if (uid === null) {
     // Another try would be another upload: a person decides.
     throw new MergeboxError(
@@ -46,10 +53,53 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
 async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
   const flags = flagText(flagList(copy.flags).filter((flag) => canHold(folder.flags_offered, flag)));
   const told = await context.upstream.append(folder.path, { bytes, flags, internalDate: copy.internal_date });
-  if (!told || told.uidValidity !== folder.uid_validity) return;
+  if (!told) return;
   await context.store.write(async (tx) => {
+    // Of a folder never looked at, this is the first that is known.
+    const first = 'UPDATE folder SET uid_validity = ? WHERE id = ? AND uid_validity IS NULL';
+    await tx.run(first, [told.uidValidity, folder.id]);
+    if ((await folderById(tx, folder.id))?.uid_validity !== told.uidValidity) return;
     // All of the copy's flags count as agreed on: those the server cannot hold are never read as cleared.
     await bindCopy(tx, context.book, copy.id, told.uid, copy.flags);
+  });
+}
+
+/** Whether a server, or a file of ours, has the bytes or may have them again (after a UIDVALIDITY reset). */
+async function isObtainable(context: SyncContext, target: CopyRow): Promise<boolean> {
+  const found = await context.store.read((tx) =>
+    tx.get(
+      `SELECT 1 FROM message WHERE id = ? AND (pinned IS NOT NULL OR EXISTS (
+         SELECT 1 FROM copy WHERE copy.message_id = message.id AND copy.id <> ? AND copy.state <> 'pending'))`,
+      [target.message_id, target.id],
+    ),
+  );
+  return found !== undefined;
+}
+
+/**
+ * Whether another client took the mail out of the folder it was uploaded to before we looked there: the same mail has
+ * come to another folder of the account since.
+ */
+async function isFiledElsewhere(context: SyncContext, target: CopyRow, pull: PullNow): Promise<boolean> {
+  const folders = await context.store.read((tx) => foldersOf(tx, context.account.id));
+  for (const folder of folders) if (folder.id !== target.folder_id) await pull(folder.id);
+  const found = await context.store.read((tx) =>
+    tx.get(
+      `SELECT 1 FROM message AS own JOIN message ON message.match_key = own.match_key
+       JOIN copy ON copy.message_id = message.id JOIN folder ON folder.id = copy.folder_id
+       WHERE own.id = ? AND folder.account_id = ? AND copy.folder_id <> ? AND copy.state = 'live' AND copy.arrived > ?`,
+      [target.message_id, context.account.id, target.folder_id, target.arrived],
+    ),
+  );
+  return found !== undefined;
+}
+
+/** Another client removed the mail before it could be uploaded, or the upload itself: nothing is left to show. */
+async function giveUp(context: SyncContext, { row, target }: LoadedAction): Promise<void> {
+  context.log.warn({ actions: [row.id] }, 'mail was removed upstream before its upload was complete');
+  await context.store.write(async (tx) => {
+    await dropCopies(tx, context.book, [...(await copiesByIds(tx, [target!.id])).values()]);
+    await removeActions(tx, [row.id]);
   });
 }
 
