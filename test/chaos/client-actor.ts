@@ -145,6 +145,12 @@ export class ClientActor {
     const target = pickTarget(random, names, known);
     told.what += ` to ${target}`;
     this.#expectTransfer(kind, known, source, target);
+    for (const each of chosen) {
+      // Only part of it moves: the rest may meet it again in the same mailbox, where a MOVE always makes a new UID.
+      const mail = model.get(each.marker);
+      const shown = each.flags.filter((flag) => flag.startsWith('$account_')).length;
+      if (mail && mail.most.size > Math.max(1, shown)) mail.copied = true;
+    }
     const reply = await client.command(`UID ${kind.toUpperCase()} ${set} ${quoted(target)}`);
     return reply;
   }
@@ -187,7 +193,7 @@ export class ClientActor {
   ): Promise<ImapReply> {
     const names = await listNames(client);
     if (kind === 'create') {
-      const base = `${random.pick([MORTAL_FOLDER, KEPT_FOLDER])}${random.int(1, 99)}`;
+      const base = this.#scene.model.folderName(random.pick([MORTAL_FOLDER, KEPT_FOLDER]));
       told.what = random.chance(0.3) ? base : `Accounts/${random.pick(this.#scene.accounts)}/${base}`;
       return client.command(`CREATE ${quoted(told.what)}`);
     }
@@ -196,7 +202,7 @@ export class ClientActor {
     const name = random.pick(own);
     told.what = name;
     if (kind === 'delete') return client.command(`DELETE ${quoted(name)}`);
-    const to = name.replace(/(Tmp|Keep)\d+/, `$1${random.int(100, 999)}`);
+    const to = name.replace(/(Tmp|Keep)\d+/, (_, base: string) => this.#scene.model.folderName(base));
     told.what = `${name} to ${to}`;
     return client.command(`RENAME ${quoted(name)} ${quoted(to)}`);
   }

@@ -93,19 +93,18 @@ export class DirectActor {
     told.what += ` to ${target}`;
     if (target === source) return;
     const set = chosen.map(({ uid }) => uid).join(',');
-    // A client that falls between COPY and EXPUNGE leaves two.
-    const atomic = kind === 'move' && at.moves;
-    if (!atomic) for (const mail of known) allow(mail, [at.id]);
-    if (kind === 'copy') for (const mail of known) mail.copied = true;
-    if (atomic) {
+    const { id, moves } = at;
+    if (kind === 'move' && moves) {
       await client.ok(`UID MOVE ${set} ${quoted(target)}`);
       return;
     }
-    await client.ok(`UID COPY ${set} ${quoted(target)}`);
-    if (kind === 'move') {
-      await expunge(client, at, chosen);
-      for (const mail of known) allowBack(mail, at.id);
+    // Between COPY and EXPUNGE another client may take the source elsewhere: then there are two.
+    for (const mail of known) {
+      allow(mail, [id]);
+      mail.copied = true;
     }
+    await client.ok(`UID COPY ${set} ${quoted(target)}`);
+    if (kind === 'move') await expunge(client, at, chosen);
   }
 
   async #folder(
@@ -117,7 +116,7 @@ export class DirectActor {
     told: { what: string },
   ): Promise<void> {
     if (kind === 'create') {
-      const name = `${at.prefix}${random.pick([MORTAL_FOLDER, KEPT_FOLDER])}${random.int(1, 99)}`;
+      const name = `${at.prefix}${this.#scene.model.folderName(random.pick([MORTAL_FOLDER, KEPT_FOLDER]))}`;
       told.what = `${at.id}:${name}`;
       await client.ok(`CREATE ${quoted(name)}`);
       return;
@@ -128,7 +127,7 @@ export class DirectActor {
     told.what = `${at.id}:${name}`;
     if (kind === 'delete') await client.ok(`DELETE ${quoted(name)}`);
     else {
-      const to = name.replace(/(Tmp|Keep)\d+/, `$1${random.int(100, 999)}`);
+      const to = name.replace(/(Tmp|Keep)\d+/, (_, base: string) => this.#scene.model.folderName(base));
       told.what += ` to ${to}`;
       await client.ok(`RENAME ${quoted(name)} ${quoted(to)}`);
     }
@@ -142,10 +141,6 @@ export class DirectActor {
       client.close();
     }
   }
-}
-
-function allowBack(mail: { most: Map<string, number> }, account: string): void {
-  mail.most.set(account, (mail.most.get(account) ?? 1) - 1);
 }
 
 /** Marks and removes; a plain server removes whatever else is marked as well, which only mortal mail ever is. */

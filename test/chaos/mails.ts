@@ -23,6 +23,7 @@ export interface ChaosMail {
 export class MailModel {
   readonly mails = new Map<string, ChaosMail>();
   #next = 1;
+  #folders = 0;
 
   /** A new mail and its bytes for each of `routes` (what the Received field says: copies differ by it). */
   make(random: Random, routes: readonly string[]): { mail: ChaosMail; bytes: Map<string, Buffer> } {
@@ -42,6 +43,12 @@ export class MailModel {
     const bytes = new Map(routes.map((route) => [route, Buffer.from(`${received(route, marker)}${text}`)]));
     for (const each of bytes.values()) mail.variants.add(hashOf(each));
     return { mail, bytes };
+  }
+
+  /** A name that no folder had before: two clients that want the same one are another matter. */
+  folderName(base: string): string {
+    this.#folders += 1;
+    return `${base}${this.#folders}`;
   }
 
   /** Unknown markers are a fault that the checks report; here they are simply not there. */
