@@ -9,6 +9,7 @@ import {
   mirrorName,
   namespacePrefix,
   removeFolders,
+  upstreamLevel,
 } from '../store/folders.js';
 import { groupsOf } from '../store/groups.js';
 import { mailboxNamed, mergedMailbox, setSubscribed, subscriptions } from '../store/mailboxes.js';
@@ -67,8 +68,8 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
     if (target.path.startsWith(below)) throw new MergeboxError('cannot', `rename "${from}": "${to}" is below it`);
     const own = await foldersOf(tx, account.id);
     const targetBelow = target.path + (folder.delimiter ?? '/');
-    const taken = own.find((each) => each.path === target.path || each.path.startsWith(targetBelow));
-    if (taken && taken.id !== folder.id) {
+    const others = own.filter((each) => each.id !== folder.id);
+    if (others.some((each) => each.path === target.path || each.path.startsWith(targetBelow))) {
       throw new MergeboxError('alreadyexists', `rename "${from}": there is mail at "${to}" or below it already`);
     }
     for (const each of own) {
@@ -207,7 +208,7 @@ async function join(
   }
   const folders = await foldersOf(tx, account.id);
   const delimiter = folders.find((folder) => folder.delimiter !== null)?.delimiter ?? '/';
-  const names = levels.map((level) => level.replaceAll('%2F', '/'));
+  const names = levels.map(upstreamLevel);
   const bad = names.find((level) => level.includes(delimiter));
   if (bad !== undefined) {
     throw new MergeboxError(

@@ -8,10 +8,20 @@ import type { ReadTx, WriteTx } from './store.js';
 
 export const MIRROR_ROOT = 'Accounts';
 
-/** The name of a mirror: `Accounts/<id>/<path>`, '/' between levels; a '/' inside a level's name becomes `%2F`. */
+/** The name of a mirror: `Accounts/<id>/<path>`, '/' between levels. */
 export function mirrorName(account: string, path: string, delimiter: string | null): string {
   const levels = delimiter === null ? [path] : path.split(delimiter);
-  return [MIRROR_ROOT, account, ...levels.map((level) => level.replaceAll('/', '%2F'))].join('/');
+  return [MIRROR_ROOT, account, ...levels.map(mirrorLevel)].join('/');
+}
+
+/** A '/' inside a level's name becomes `%2F`, and a `%` that would read as such an escape `%25`. */
+function mirrorLevel(level: string): string {
+  return level.replace(/%(?=2F|25)/g, '%25').replaceAll('/', '%2F');
+}
+
+/** The upstream name of a level that a client wrote. */
+export function upstreamLevel(level: string): string {
+  return level.replace(/%(2F|25)/g, (_, code) => (code === '2F' ? '/' : '%'));
 }
 
 export async function foldersOf(tx: ReadTx, accountId: number): Promise<FolderRow[]> {
@@ -101,10 +111,19 @@ export async function insertFolder(
     `INSERT INTO folder (account_id, path, delimiter, role, virtual, selectable, state) VALUES (?,?,?,?,?,?,?) RETURNING *`,
     [account.id, folder.path, folder.delimiter, folder.role, folder.virtual ? 1 : 0, folder.selectable ? 1 : 0, state],
   ))!;
-  const mailbox = await insertMailbox(tx, name, { folderId: row.id });
+  const free = await freeName(tx, name);
+  const mailbox = await insertMailbox(tx, free, { folderId: row.id });
   tx.touch(mailbox);
-  if (folder.role === null && folder.selectable) await setSubscribed(tx, name, true);
+  if (folder.role === null && folder.selectable) await setSubscribed(tx, free, true);
   return row;
+}
+
+/** Namespaces with different separators can show two folders under one name: the later one gets a number. */
+async function freeName(tx: ReadTx, name: string): Promise<string> {
+  for (let number = 1; ; number += 1) {
+    const candidate = number === 1 ? name : `${name} (${number})`;
+    if (!(await tx.get('SELECT 1 FROM mailbox WHERE name = ?', [candidate]))) return candidate;
+  }
 }
 
 async function updateFolder(tx: WriteTx, row: FolderRow, listed: ListedFolder): Promise<void> {
