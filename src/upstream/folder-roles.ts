@@ -1,7 +1,9 @@
 import type { ListResponse } from 'imapflow';
 import type { AccountConfig } from '../config/config.js';
 import type { Role } from '../mail/ids.js';
+import { MergeboxError } from '../util/errors.js';
 import { decodeMutf7 } from '../wire/mutf7.js';
+import { MAX_FOLDERS } from './limits.js';
 import type { UpstreamFolder } from './port.js';
 
 type Overrides = AccountConfig['folders'];
@@ -35,7 +37,7 @@ interface Candidate {
  * Archive.
  */
 export function foldersWithRoles(list: readonly Listed[], overrides: Overrides, prefix: string): UpstreamFolder[] {
-  const candidates = list.map(candidate);
+  const candidates = distinct(list.map(candidate));
   const roles = new Map<Candidate, Role>();
   const taken = new Set<Role>();
   const assign = (found: Candidate | undefined, role: Role): void => {
@@ -73,6 +75,19 @@ function candidate(listed: Listed): Candidate {
     selectable: decoded !== null && decoded !== '' && !/\p{Cc}/u.test(decoded) && !missing,
     attributes,
   };
+}
+
+/** A server may list a name twice, and INBOX in two spellings; the first counts. Throws `protocol` for a list without end. */
+function distinct(candidates: readonly Candidate[]): Candidate[] {
+  const byPath = new Map<string, Candidate>();
+  for (const each of candidates) if (!byPath.has(each.path)) byPath.set(each.path, each);
+  if (byPath.size > MAX_FOLDERS) {
+    throw new MergeboxError(
+      'protocol',
+      `list folders: the server has ${byPath.size}, at most ${MAX_FOLDERS} are shown`,
+    );
+  }
+  return [...byPath.values()];
 }
 
 function isTop({ path, delimiter }: Candidate, prefix: string): boolean {

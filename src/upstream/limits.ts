@@ -3,6 +3,9 @@
 /** Messages of one folder: more than any server serves well, and a bound for what a hostile one can make us hold. */
 export const MAX_MESSAGES = 2_000_000;
 
+/** Folders of one account: each is looked at in every round. */
+export const MAX_FOLDERS = 20_000;
+
 /** Arrivals during one command that do not count as a server making things up. */
 export const ARRIVALS_SLACK = 10_000;
 
