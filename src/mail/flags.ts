@@ -5,6 +5,12 @@
  */
 export type FlagText = string;
 
+/**
+ * Octets of the flags of one message. They are kept for every copy and held in memory for every message of an open
+ * mailbox, and one command can set them on all of it.
+ */
+export const MAX_FLAG_TEXT = 1_024;
+
 const SYSTEM = ['\\Answered', '\\Flagged', '\\Deleted', '\\Seen', '\\Draft'] as const;
 const SYSTEM_BY_LOWER = new Map<string, string>(SYSTEM.map((flag) => [flag.toLowerCase(), flag]));
 const SYSTEM_ORDER = new Map<string, number>(SYSTEM.map((flag, index) => [flag, index]));
@@ -32,6 +38,12 @@ export function flagText(flags: Iterable<string>): FlagText {
 function compareFlags(a: string, b: string): number {
   const byKind = (SYSTEM_ORDER.get(a) ?? SYSTEM.length) - (SYSTEM_ORDER.get(b) ?? SYSTEM.length);
   return byKind !== 0 ? byKind : a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The text without the keywords at its end that make it longer than `MAX_FLAG_TEXT`. */
+export function cutFlags(text: FlagText): FlagText {
+  if (text.length <= MAX_FLAG_TEXT) return text;
+  return text.slice(0, Math.max(0, text.lastIndexOf(' ', MAX_FLAG_TEXT)));
 }
 
 /** The flags of a canonical text, in its order. */

@@ -12,6 +12,7 @@ import type { WriteTx } from '../store/store.js';
 import { createEntry } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { MailContext } from './context.js';
+import { requireFlagRoom } from './flag-room.js';
 
 export interface AppendMessage {
   readonly bytes: Buffer;
@@ -71,9 +72,15 @@ async function prepare(context: MailContext, append: AppendMessage): Promise<Pre
   return {
     message: { ...meta.message, pinned: meta.sha256 },
     from: fromAddress(fieldValue(meta.message.header, 'From')),
-    flags: flagText(append.flags.filter((flag) => !isAccountKeyword(flag))),
+    flags: appendFlags(append.flags),
     internalDate: append.internalDate ?? Math.floor(Date.now() / 1000),
   };
+}
+
+function appendFlags(flags: readonly string[]): string {
+  const text = flagText(flags.filter((flag) => !isAccountKeyword(flag)));
+  requireFlagRoom(text);
+  return text;
 }
 
 /** The addr-spec of a From field, lower case; null when there is none to be sure of. */

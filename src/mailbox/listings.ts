@@ -47,7 +47,9 @@ export class Listings {
       await live.refresh();
       return { mailbox: slot.mailbox, live };
     } catch (error) {
-      this.#slots.delete(mailbox.id);
+      // Others that have it open keep it.
+      this.release(mailbox.id);
+      if (slot.users === 0 && this.#slots.get(mailbox.id) === slot) this.#slots.delete(mailbox.id);
       throw error;
     }
   }

@@ -61,7 +61,7 @@ export class LiveListing {
   }
 
   async #fold(): Promise<void> {
-    const changes = await this.#store.read((tx) => changesSince(tx, this.#mailbox, this.#keyword, this.#seen));
+    const changes = await this.#store.snapshot((tx) => changesSince(tx, this.#mailbox, this.#keyword, this.#seen));
     const { listing } = this;
     if (changes === null) {
       listing.expunge(new Set(listing.uids.subarray(0, listing.length)), listing.highestModSeq + 1);

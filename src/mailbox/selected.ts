@@ -13,6 +13,7 @@ import type { WriteTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { MailContext } from './context.js';
+import { requireFlagRoom } from './flag-room.js';
 import type { LiveListing } from './live-listing.js';
 
 /** Messages whose metadata is read in one query. */
@@ -117,7 +118,9 @@ export class SelectedMailbox {
         }
         const before = groupFlags(group);
         const after = changed(before, mode, wanted);
-        if (after !== before) changes.push({ group, flags: after });
+        if (after === before) continue;
+        requireFlagRoom(after, before);
+        changes.push({ group, flags: after });
       }
       if (changes.length > 0) await setGroupFlags(tx, this.#context.book, changes, this.#reason('STORE'));
       return { modified: refused, modSeq: tx.modSeq };

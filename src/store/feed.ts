@@ -24,7 +24,7 @@ export async function* entriesOf(
   for (;;) {
     const uidColumn = mailbox.folder_id === null ? 'uid' : 'mirror_uid';
     const page = await read((tx) =>
-      select(tx, mailbox, keyword, `AND ${uidColumn} > ? ORDER BY ${uidColumn} LIMIT ${PAGE}`, after),
+      select(tx, mailbox, keyword, `AND ${uidColumn} > ? ORDER BY ${uidColumn} LIMIT ${PAGE}`, [after]),
     );
     if (page.length === 0) return;
     after = page[page.length - 1]!.uid;
@@ -42,8 +42,8 @@ export interface Changes {
 }
 
 /**
- * What happened in a mailbox since a MODSEQ (RFC 7162): one consistent step of its change feed, because one statement
- * reads it; null when the mailbox was deleted.
+ * What happened in a mailbox since a MODSEQ (RFC 7162); null when the mailbox was deleted. One statement reads it, and
+ * so one consistent step, except that more than a page of changes needs several: call it in a snapshot.
  */
 export async function changesSince(
   tx: ReadTx,
@@ -54,14 +54,22 @@ export async function changesSince(
   const merged = mailbox.folder_id === null;
   const row = await tx.get<{ mod_seq: number; uid_next: number; entries: string; gone: string }>(
     `SELECT mod_seq, uid_next,
-       (SELECT json_group_array(${TUPLE}) FROM (${merged ? MERGED : MIRROR} AND mod_seq > ? ORDER BY uid)) AS entries,
+       (SELECT json_group_array(${TUPLE}) FROM (${merged ? MERGED : MIRROR} AND mod_seq > ? ORDER BY uid LIMIT ${PAGE})) AS entries,
        (SELECT json_group_array(uid) FROM expunged WHERE mailbox_id = mailbox.id AND expunged.mod_seq > ?) AS gone
      FROM mailbox WHERE id = ?`,
     [...(merged ? [mailbox.id] : [keyword, keyword, mailbox.folder_id]), modSeq, modSeq, mailbox.id],
   );
   if (!row) return null;
+  const entries = parseRows(row.entries);
+  const uidColumn = merged ? 'uid' : 'mirror_uid';
+  for (let length = entries.length; length === PAGE; ) {
+    const tail = `AND mod_seq > ? AND ${uidColumn} > ? ORDER BY ${uidColumn} LIMIT ${PAGE}`;
+    const page = await select(tx, mailbox, keyword, tail, [modSeq, entries.at(-1)!.uid]);
+    for (const each of page) entries.push(each);
+    length = page.length;
+  }
   return {
-    entries: parseRows(row.entries),
+    entries,
     expunged: JSON.parse(row.gone) as number[],
     modSeq: row.mod_seq,
     uidNext: row.uid_next,
@@ -83,11 +91,11 @@ async function select(
   mailbox: MailboxRow,
   keyword: string,
   tail: string,
-  bound: number,
+  bounds: readonly number[],
 ): Promise<ListingRow[]> {
   const merged = mailbox.folder_id === null;
   const sql = `SELECT json_group_array(${TUPLE}) AS rows FROM (${merged ? MERGED : MIRROR} ${tail})`;
-  const params = merged ? [mailbox.id, bound] : [keyword, keyword, mailbox.folder_id, bound];
+  const params = merged ? [mailbox.id, ...bounds] : [keyword, keyword, mailbox.folder_id, ...bounds];
   const row = await tx.get<{ rows: string }>(sql, params);
   return parseRows(row!.rows);
 }

@@ -1,4 +1,4 @@
-import { type FlagText, flagText } from '../mail/flags.js';
+import { cutFlags, type FlagText, flagText } from '../mail/flags.js';
 import { MAX_FLAG_TEXTS } from './limits.js';
 
 /** Canonical flag texts by what the server sends: a folder knows few combinations, so most are looked up. */
@@ -11,7 +11,8 @@ export class FlagTexts {
     const sent = bytes.toString('latin1', start, end);
     const known = this.#texts.get(sent);
     if (known !== undefined) return known;
-    const text = flagText(sent.split(' '));
+    // A client could not have set more; what is left out is left alone at the server as well.
+    const text = cutFlags(flagText(sent.split(' ')));
     if (this.#texts.size >= MAX_FLAG_TEXTS) this.#texts.clear();
     if (sent.length <= 1_000) this.#texts.set(sent, text);
     return text;

@@ -2,7 +2,7 @@ import t from 'tap';
 import { Arena } from '../../src/upstream/arena.js';
 import { FlagTexts } from '../../src/upstream/flag-texts.js';
 import { foldersWithRoles } from '../../src/upstream/folder-roles.js';
-import { MAX_FLAG_TEXTS } from '../../src/upstream/limits.js';
+import { MAX_FLAG_TEXTS, MAX_FOLDERS } from '../../src/upstream/limits.js';
 import { libraryError } from '../../src/upstream/mutate-errors.js';
 import { PageCollector } from '../../src/upstream/page-collector.js';
 import { MergeboxError } from '../../src/util/errors.js';
@@ -131,6 +131,13 @@ t.test('FlagTexts are canonical, and bounded however many a server invents', (t)
   t.equal(at('b \\seen \\Recent A'), '\\Seen A b');
   for (let n = 0; n < MAX_FLAG_TEXTS * 2; n += 1) at(`k${n}`);
   t.equal(at('\\SEEN'), '\\Seen');
+  const long = 'x'.repeat(200);
+  t.equal(
+    at(`\\Seen ${[1, 2, 3, 4, 5, 6].map((n) => `${n}${long}`).join(' ')}`).length,
+    '\\Seen'.length + 5 * 202,
+    'cut at a whole flag',
+  );
+  t.equal(at('y'.repeat(5_000)), '', 'one that is too long itself');
   t.end();
 });
 
@@ -146,5 +153,22 @@ t.test('Arena copies next to each other and never overlaps', (t) => {
   }
   t.ok(pieces[2]!.buffer === pieces[3]!.buffer, 'small ones share memory');
   t.equal(arena.size, 1_990_000);
+  t.end();
+});
+
+t.test('foldersWithRoles takes a name that is listed twice once, and INBOX in any spelling for one', (t) => {
+  const folders = foldersWithRoles([listed('INBOX'), listed('Inbox'), listed('a'), listed('a')], {}, '');
+  t.strictSame(
+    folders.map(({ path }) => path),
+    ['INBOX', 'a'],
+  );
+  t.equal(folders[0]!.role, 'inbox');
+  t.end();
+});
+
+t.test('foldersWithRoles refuses a list of folders without end', (t) => {
+  const many = (count: number) => Array.from({ length: count }, (_, number) => listed(`f${number}`));
+  t.equal(foldersWithRoles(many(MAX_FOLDERS), {}, '').length, MAX_FOLDERS);
+  t.throws(() => foldersWithRoles(many(MAX_FOLDERS + 1), {}, ''), { code: 'protocol' });
   t.end();
 });
