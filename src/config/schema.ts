@@ -66,8 +66,16 @@ export const accountSchema = z.strictObject({
   sent: z.enum(['auto', 'always', 'never']).default('auto'),
 });
 
+/** The user's directory carries the name, %-encoded; what is no text at all is refused by another rule. */
+function namesDirectory(name: string): boolean {
+  return name !== '.' && name !== '..' && encodeURIComponent(Buffer.from(name).toString()).length <= 255;
+}
+
 const userSchema = z.strictObject({
-  name: z.string().regex(/^[^\s/\\\p{Cc}]{1,128}$/u, '1 to 128 characters, no space, slash or control character'),
+  name: z
+    .string()
+    .regex(/^[^\s/\\\p{Cc}\p{Cs}]{1,128}$/u, '1 to 128 characters, no space, slash or control character')
+    .refine(namesDirectory, 'a name of at most 255 octets, %-encoded, that is not "." or ".."'),
   passwordHash: z.string().min(1),
   dedupe: z.enum(['content', 'messageId', 'off']).default('content'),
   defaultAccount: z.string().optional(),

@@ -50,6 +50,14 @@ async function problems(test: Test, content: unknown, env: NodeJS.ProcessEnv = {
   return [];
 }
 
+t.test('loadConfig refuses user names that could not be the name of a directory of their own', async (t) => {
+  for (const name of ['.', '..', 'a/b', 'a\\b', 'a\0', 'é'.repeat(43), '\ud800']) {
+    t.match(await problems(t, { users: [user({ name })] }), [/^users\[0\]\.name: /], JSON.stringify(name));
+  }
+  for (const name of ['...', '..a', 'é'.repeat(42)])
+    t.equal((await load(t, { users: [user({ name })] })).users[0]!.name, name);
+});
+
 t.test('loadConfig fills every default from a minimal file', async (t) => {
   const config = await load(t, { users: [user()] });
   const [alice] = config.users;
