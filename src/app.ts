@@ -50,7 +50,8 @@ export class App {
       clock: systemClock,
       onAttempt: ({ user, peer, ok }) => {
         logins.add(1, { result: ok ? 'ok' : 'refused' });
-        if (!ok) log.warn({ user, peer }, 'login refused');
+        // A name that is no user's may be a password that was typed in the wrong place.
+        if (!ok) log.warn({ user: this.#users.has(user) ? user : '<unknown>', peer }, 'login refused');
       },
     });
   }

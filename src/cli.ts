@@ -97,6 +97,8 @@ function load(values: Values, warn?: (text: string) => void): Promise<Config> {
 }
 
 async function serve(values: Values): Promise<number> {
+  // Headers of mail are in the databases: whatever the directory allows, files are their owner's.
+  process.umask(0o077);
   const warnings: string[] = [];
   const config = await load(values, (text) => warnings.push(text));
   const log = createLog(config.log.level);

@@ -65,6 +65,8 @@ function adminServer(sources: AdminSources, door: Door): Server {
     (request, response) => void handle(sources, door, request, response),
   );
   server.maxConnections = MAX_CONNECTIONS;
+  // Without a listener, an accept that fails for want of descriptors would end the process.
+  server.on('error', (error) => sources.log.warn({ error: error.message }, 'an admin listener failed'));
   server.on('clientError', (_error, socket) => {
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
     else socket.destroy();

@@ -92,7 +92,8 @@ export class Listener {
       this.#clients.get(session)?.loggedIn();
       return username;
     }
-    this.#parts.log.info({ user: username, peer }, 'submission login refused');
+    // Without the name: people type passwords there.
+    this.#parts.log.info({ peer }, 'submission login refused');
     const again = this.#clients.get(session)?.failedLogin() ?? false;
     throw new Refusal(again ? 535 : 421, again ? '5.7.8' : '4.7.0', 'user name or password is wrong');
   }
