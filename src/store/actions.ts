@@ -92,12 +92,20 @@ export async function oweFlags(
   );
 }
 
+/**
+ * A copy that is to be removed while an upload of the same content is owed (a COPY to another account, then the
+ * source's EXPUNGE): its server may be the only one to have the bytes.
+ */
+const BYTES_NEEDED = `(action.kind = 'expunge' AND EXISTS (
+  SELECT 1 FROM copy AS gone JOIN copy AS made ON made.message_id = gone.message_id AND made.id <> gone.id
+  JOIN action AS upload ON upload.target_id = made.id AND upload.kind = 'append' WHERE gone.id = action.copy_id))`;
+
 /** Pending actions of an account in order, at most `limit`; those that wait for another action are left out. */
 export async function pendingActions(tx: ReadTx, accountId: number, limit: number): Promise<ActionRow[]> {
   return tx.all<ActionRow>(
     `SELECT * FROM action WHERE account_id = ? AND state = 'pending'
      AND (after_id IS NULL OR NOT EXISTS (SELECT 1 FROM action AS earlier WHERE earlier.id = action.after_id))
-     ORDER BY id LIMIT ?`,
+     AND NOT ${BYTES_NEEDED} ORDER BY id LIMIT ?`,
     [accountId, limit],
   );
 }
@@ -136,7 +144,8 @@ export async function removeActions(tx: WriteTx, ids: readonly number[]): Promis
   const json = jsonIds(ids);
   await tx.run('DELETE FROM action WHERE id IN (SELECT value FROM json_each(?))', [json]);
   const next = await tx.all<{ account_id: number }>(
-    'SELECT DISTINCT account_id FROM action WHERE after_id IN (SELECT value FROM json_each(?))',
+    `SELECT DISTINCT account_id FROM action WHERE state = 'pending'
+     AND (kind = 'expunge' OR after_id IN (SELECT value FROM json_each(?)))`,
     [json],
   );
   for (const row of next) tx.owe(row.account_id);

@@ -1,4 +1,5 @@
-import { pendingActions, recordFailure } from '../store/actions.js';
+import { type ActionRow, pendingActions, recordFailure } from '../store/actions.js';
+import type { ReadTx } from '../store/store.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError } from '../util/errors.js';
 import { type LoadedAction, loadActions, nextBatch } from './batch.js';
@@ -51,13 +52,20 @@ async function runBatch(context: SyncContext, batch: readonly LoadedAction[], pu
   } catch (error) {
     if (!isMergeboxError(error, 'refused', 'nonexistent', 'cannot', 'unavailable', 'uidvalidity')) throw error;
     if (batch.length > 1) {
-      // One bad member must not stop the others.
-      for (const action of batch) await runBatch(context, [action], pull);
+      // One bad member must not stop the others. What the failed try has done counts: the rows are read again.
+      for (const { row } of batch) {
+        const again = await context.store.snapshot((tx) => reload(tx, row.id));
+        if (again.length > 0) await runBatch(context, again, pull);
+      }
       return;
     }
     await fail(context, batch[0]!, error);
     if (isMergeboxError(error, 'uidvalidity') && batch[0]!.folder) await pull(batch[0]!.folder.id);
   }
+}
+
+async function reload(tx: ReadTx, id: number): Promise<LoadedAction[]> {
+  return loadActions(tx, await tx.all<ActionRow>('SELECT * FROM action WHERE id = ?', [id]));
 }
 
 async function execute(context: SyncContext, batch: readonly LoadedAction[], pull: PullNow): Promise<void> {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { owe, recordAttempt, recordDestroyed, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
 import { bindCopy } from '../store/ingest.js';
@@ -5,7 +6,8 @@ import { sweepMessages } from '../store/messages.js';
 import { dropCopies } from '../store/remove.js';
 import { type CopyRow, jsonIds } from '../store/rows.js';
 import type { ReadTx, WriteTx } from '../store/store.js';
-import type { CopyUids } from '../upstream/port.js';
+import type { CopyUids, FolderRef } from '../upstream/port.js';
+import { isMergeboxError } from '../util/errors.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
@@ -17,7 +19,10 @@ export type PullNow = (folderId: number) => Promise<void>;
 export async function transfer(context: SyncContext, batch: readonly LoadedAction[], pull: PullNow): Promise<void> {
   const { row, folder, targetFolder } = batch[0]!;
   if (!folder || !targetFolder) return finish(context, batch);
-  if (row.attempts > 0) await pull(targetFolder.id);
+  if (row.attempts > 0) {
+    await pull(targetFolder.id);
+    if (row.kind === 'move') await removeLeftBehind(context, batch);
+  }
   const delivered = await unbound(context, batch);
   let uids: CopyUids | null = null;
   if (delivered.length > 0 && folder.uid_validity !== null) {
@@ -46,6 +51,51 @@ async function unbound(context: SyncContext, batch: readonly LoadedAction[]): Pr
   return batch.filter(
     ({ target, copy }) => target && targets.get(target.id)?.uid === null && copy?.uid !== null && copy,
   );
+}
+
+/**
+ * An earlier MOVE may have ended half way, where the server has only COPY and EXPUNGE for it: the mail arrived and its
+ * source is still there. UIDs that are gone are no error, so a whole MOVE is none either.
+ */
+async function removeLeftBehind(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+  const folder = batch[0]!.folder!;
+  const waiting = await unbound(context, batch);
+  const arrived: LoadedAction[] = [];
+  for (const action of batch) {
+    if (waiting.includes(action) || !action.target || action.copy?.uid == null) continue;
+    if (await isSameMail(context, action)) arrived.push(action);
+  }
+  if (arrived.length === 0 || folder.uid_validity === null) return;
+  const ref = { path: folder.path, uidValidity: folder.uid_validity };
+  const uids = arrived.map(({ copy }) => copy!.uid!);
+  await context.folderLock.run(folder.id, () => context.upstream.expunge(ref, uids, authorise(arrived)));
+}
+
+/** What was recognised without a Message-ID is compared before its source is given up. */
+async function isSameMail(context: SyncContext, { copy, folder, target }: LoadedAction): Promise<boolean> {
+  const found = await context.store.read((tx) =>
+    tx.get<{ uid: number | null; uid_validity: number | null; message_id: string | null; path: string }>(
+      `SELECT copy.uid, folder.uid_validity, folder.path, message.message_id FROM copy JOIN folder ON folder.id = copy.folder_id
+       JOIN message ON message.id = copy.message_id WHERE copy.id = ?`,
+      [target!.id],
+    ),
+  );
+  if (found?.uid == null || found.uid_validity === null) return false;
+  if (found.message_id !== null) return true;
+  try {
+    const there = await hashOf(context, { path: found.path, uidValidity: found.uid_validity }, found.uid);
+    return there === (await hashOf(context, { path: folder!.path, uidValidity: folder!.uid_validity! }, copy!.uid!));
+  } catch (error) {
+    // A source that is gone is what a MOVE leaves.
+    if (isMergeboxError(error, 'nonexistent')) return false;
+    throw error;
+  }
+}
+
+async function hashOf(context: SyncContext, ref: FolderRef, uid: number): Promise<string> {
+  const hash = createHash('sha256');
+  await context.upstream.fetchBody(ref, uid, { start: () => undefined, chunk: (chunk) => void hash.update(chunk) });
+  return hash.digest('hex');
 }
 
 async function send(context: SyncContext, batch: readonly LoadedAction[]): Promise<CopyUids | null> {

@@ -192,7 +192,9 @@ function actionFaults(world: World): string[] {
   for (const action of world.actions) {
     const name = `action ${action.id} (${action.kind})`;
     if (!world.accounts.has(action.account_id)) faults.push(`${name}: no account`);
-    if (action.copy_id !== null && !copies.has(action.copy_id)) faults.push(`${name}: no copy`);
+    // A COPY or MOVE whose source is gone is settled by its executor.
+    const settles = action.kind === 'copy' || action.kind === 'move';
+    if (action.copy_id !== null && !settles && !copies.has(action.copy_id)) faults.push(`${name}: no copy`);
     if (action.folder_id !== null && !world.folders.has(action.folder_id)) faults.push(`${name}: no folder`);
     if (action.kind === 'expunge' && copies.get(action.copy_id ?? 0)?.state !== 'doomed') {
       faults.push(`${name}: its copy is not to go`);

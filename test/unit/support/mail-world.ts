@@ -87,7 +87,8 @@ export class MailWorld {
     await openMergedMailboxes(store);
     const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
     await pinned.sweep(() => store.read(pinnedFiles));
-    const cache = await BodyCache.open('alice', path.join(dir, 'cache', store.id), new MemoryCache(1 << 20), 1 << 20);
+    // No room to keep a body: what nobody holds any more must not be saved by a cache.
+    const cache = await BodyCache.open('alice', path.join(dir, 'cache', store.id), new MemoryCache(0), 0);
     const upstreams = Object.fromEntries(names.map((name) => [name, new FakeUpstream(servers[name]!)]));
     const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
       const upstream = upstreams[book.get(place.accountId).name];
@@ -121,14 +122,15 @@ export class MailWorld {
   /** Until nothing is owed to any account and further looks change nothing; failed tries are tried again at once. */
   async settle(timeoutMs = 10_000): Promise<void> {
     const signal = AbortSignal.timeout(timeoutMs);
-    for (;;) {
+    for (let before = -1; ; before = this.mutations()) {
       for (const engine of this.sync.engines) {
         await this.store.write((tx) => tx.run('UPDATE action SET next_try = 0 WHERE next_try > 0'));
         await engine.settle(signal);
       }
       await this.sync.whenOpened();
       const counts = [...(await this.store.read(actionCounts)).values()];
-      if (counts.every(({ pending, parked }) => pending + parked === 0)) return;
+      // What one account did may be what another waited for.
+      if (counts.every(({ pending, parked }) => pending + parked === 0) && before === this.mutations()) return;
     }
   }
 
