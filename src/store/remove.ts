@@ -34,10 +34,13 @@ export async function expungeEntries(tx: WriteTx, entries: readonly EntryRow[]):
 /** Hides copies whose removal upstream is owed (or held back by authority); rows stay until it is acknowledged. */
 export async function doomCopies(tx: WriteTx, copies: readonly CopyRow[]): Promise<void> {
   await hideInMirrors(tx, copies);
+  const ids = jsonIds(copies.map((copy) => copy.id));
   await tx.run(
     "UPDATE copy SET state = 'doomed', entry_id = NULL, mod_seq = ? WHERE id IN (SELECT value FROM json_each(?))",
-    [tx.modSeq, jsonIds(copies.map((copy) => copy.id))],
+    [tx.modSeq, ids],
   );
+  // A removal needs no flags; a MOVE's target is owed them when it has arrived.
+  await tx.run("DELETE FROM action WHERE kind = 'flags' AND copy_id IN (SELECT value FROM json_each(?))", [ids]);
 }
 
 /** Forgets copies that no server has any more; entries that lose their last one go with them. */

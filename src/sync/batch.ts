@@ -71,12 +71,14 @@ function isFolderAction({ row }: LoadedAction): boolean {
 }
 
 function isRunnable(action: LoadedAction, now: number): boolean {
-  const { row, copy, target, targetFolder } = action;
+  const { row, copy, folder, target, targetFolder } = action;
   if (row.next_try > now) return false;
   if (targetFolder && targetFolder.state !== 'live') return false;
   // A copy without a UID is on its way, or looked for after a UIDVALIDITY reset.
-  if (copy && copy.uid === null && row.kind !== 'expunge') return target?.uid !== null && target?.uid !== undefined;
-  return true;
+  if (!copy || copy.uid !== null || row.kind === 'expunge') return true;
+  // Looked for in vain: the executor knows what becomes of the target.
+  const lost = copy.state === 'doomed' && folder !== undefined && folder.uid_next !== null;
+  return lost || (target?.uid !== null && target?.uid !== undefined);
 }
 
 function batchKey({ row, copy, target }: LoadedAction): string {

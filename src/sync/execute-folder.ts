@@ -22,7 +22,7 @@ export async function changeFolder(context: SyncContext, action: LoadedAction): 
       return done();
     case 'rename-folder': {
       const { from, to } = JSON.parse(row.detail!) as { from: string; to: string };
-      await context.upstream.renameFolder(from, to).catch(unlessMissing);
+      await renameFolder(context, from, to);
       return done();
     }
     default:
@@ -38,6 +38,17 @@ async function createFolder(context: SyncContext, path: string, role: Role | nul
     if (!isMergeboxError(error, 'refused', 'alreadyexists')) throw error;
     const listed = await context.upstream.listFolders();
     if (!listed.some((folder) => folder.path === path)) throw error;
+  }
+}
+
+/** A folder whose creation was owed may have been made under its new name at once. */
+async function renameFolder(context: SyncContext, from: string, to: string): Promise<void> {
+  try {
+    await context.upstream.renameFolder(from, to).catch(unlessMissing);
+  } catch (error) {
+    if (!isMergeboxError(error, 'refused', 'alreadyexists')) throw error;
+    const paths = (await context.upstream.listFolders()).map((folder) => folder.path);
+    if (paths.includes(from) || !paths.includes(to)) throw error;
   }
 }
 
