@@ -151,13 +151,12 @@ export class FetchRun {
     const fixed = extra
       .filter((name) => !this.#plan.items.some((item) => item.type === 'attribute' && item.name === name))
       .map((name) => this.#fromArrays(name, at));
-    let separator = '';
-    out.text(`* ${sequence} FETCH (${fixed.join(' ')}`);
-    if (fixed.length > 0) separator = ' ';
-    // Everything that may change is read in this turn; sections, which cannot, come after it.
+    // Everything that may change is read in this turn, before anything is written; sections, which cannot, come after it.
     const attributes = this.#plan.items.map((item) =>
       item.type === 'attribute' ? this.#attribute(item.name, at, metadata) : null,
     );
+    out.text(`* ${sequence} FETCH (${fixed.join(' ')}`);
+    let separator = fixed.length > 0 ? ' ' : '';
     for (const [index, item] of this.#plan.items.entries()) {
       out.text(separator);
       separator = ' ';

@@ -19,6 +19,8 @@ export class Output {
   #text = '';
   #parts: Buffer[] = [];
   #partBytes = 0;
+  /** Whether what went to the socket ends with a line. */
+  #lineEnded = true;
   #closed = false;
   #sliceStart = 0;
 
@@ -45,13 +47,20 @@ export class Output {
 
   bytes(bytes: Buffer): void {
     if (this.#text !== '') this.#seal();
-    this.#parts.push(bytes);
     this.#partBytes += bytes.length;
+    this.#parts.push(bytes);
   }
 
   /** Octets gathered and not yet given to the socket. */
   get gathered(): number {
     return this.#partBytes + this.#text.length;
+  }
+
+  /** Whether a response has begun and not ended: no other may follow. */
+  get midLine(): boolean {
+    if (this.#text !== '') return !this.#text.endsWith('\n');
+    const last = this.#parts.at(-1);
+    return last === undefined ? !this.#lineEnded : last.at(-1) !== 0x0a;
   }
 
   get closed(): boolean {
@@ -63,6 +72,7 @@ export class Output {
     if (this.gathered === 0) return;
     // Long answers wait for the client before they add more: only one that never reads comes this far.
     if (this.#socket.writableLength > this.#limits.writeBufferBytes) this.#drop('answers pile up unread');
+    this.#lineEnded = !this.midLine;
     if (!this.#closed) this.#write();
     this.#parts = [];
     this.#partBytes = 0;

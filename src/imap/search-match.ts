@@ -82,13 +82,23 @@ export function compileKey(key: SearchKey, context: SearchContext): Matcher {
 
 /** Ranges hold positions in the session's numbers; the matcher is asked for positions in the listing. */
 function inSet(selected: Selected, ranges: readonly (readonly [number, number])[]): Matcher {
-  const member = new Uint8Array(selected.tracker.exists);
-  for (const [first, last] of ranges) member.fill(1, first, last + 1);
   const { listing, tracker } = selected;
   return ({ at }) => {
     const sequence = tracker.sequence(listing.uids[at]!);
-    return sequence > 0 && member[sequence - 1] === 1;
+    return sequence > 0 && inRanges(ranges, sequence - 1);
   };
+}
+
+/** Whether ascending ranges hold the position. */
+function inRanges(ranges: readonly (readonly [number, number])[], position: number): boolean {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle]![1] < position) low = middle + 1;
+    else high = middle;
+  }
+  return low < ranges.length && ranges[low]![0] <= position;
 }
 
 function flagMatcher({ listing }: Selected, flag: string, present: boolean): Matcher {

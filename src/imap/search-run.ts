@@ -40,8 +40,11 @@ interface Round {
   readonly open: number[];
 }
 
-/** Entries that one look at the listing takes before others may run. */
-const SLICE = 10_000;
+/** Entries looked at before others may run; a search may have two thousand keys. */
+const SLICE = 64;
+/** Headers, which take longer, and texts looked for in a piece of a body. */
+const HEADER_SLICE = 8;
+const NEEDLE_SLICE = 32;
 
 async function byListing({ tracker, listing }: Selected, matches: Matcher, breathe: Breathe): Promise<Round> {
   const found: number[] = [];
@@ -68,7 +71,8 @@ async function withHeaders(
   const open: number[] = [];
   if (uids.length === 0) return { found, open };
   for await (const page of selected.mailbox.metadata(uids, { header: true })) {
-    for (const { uid, header } of page) {
+    for (const [index, { uid, header }] of page.entries()) {
+      if (index % HEADER_SLICE === HEADER_SLICE - 1) await breathe();
       const at = selected.listing.indexOf(uid);
       if (at < 0 || header === undefined) continue;
       const verdict = matches({ at, header: new HeaderTexts(header, wanted), body: null });
@@ -129,7 +133,12 @@ async function needlesIn(
   const overlap = 2 * Math.max(...Array.from(needles, (needle) => needle.length));
   for (const piece of searchText(bytes, tree, { header: false, overlap })) {
     const text = foldText(piece);
-    for (const needle of missing) if (text.includes(needle)) missing.delete(needle);
+    let looked = 0;
+    for (const needle of missing) {
+      if (text.includes(needle)) missing.delete(needle);
+      looked += 1;
+      if (looked % NEEDLE_SLICE === 0) await breathe();
+    }
     if (missing.size === 0) break;
     await breathe();
   }

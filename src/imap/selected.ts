@@ -24,6 +24,9 @@ export class Selected {
   saved: readonly number[] = [];
   /** Part trees of the mails read last: clients fetch the parts of a mail one by one. */
   readonly trees = new LRUCache<number, MimePart>({ max: KEPT_TREES });
+  /** What `saved` came to with these sequence numbers. */
+  #resolved: { readonly saved: readonly number[]; readonly uids: Uint32Array; readonly ranges: IndexRange[] } | null =
+    null;
   #flagTexts = 0;
   #keywords: readonly string[] = [];
 
@@ -94,11 +97,14 @@ export class Selected {
     return Array.from(eachIndex(ranges), (at) => this.tracker.uids[at]!);
   }
 
+  /** One command may name `$` many times. */
   #savedRanges(): IndexRange[] {
-    return this.saved
-      .map((uid) => this.tracker.sequence(uid) - 1)
-      .filter((at) => at >= 0)
-      .map((at) => [at, at]);
+    const { saved, tracker } = this;
+    if (this.#resolved?.saved !== saved || this.#resolved.uids !== tracker.uids) {
+      const positions = saved.map((uid) => tracker.sequence(uid) - 1).filter((at) => at >= 0);
+      this.#resolved = { saved, uids: tracker.uids, ranges: positions.map((at) => [at, at]) };
+    }
+    return this.#resolved.ranges;
   }
 
   /** True when the mailbox has keywords that the session was not told of. */

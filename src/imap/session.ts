@@ -218,6 +218,12 @@ export class Session {
     } catch (error) {
       if (error instanceof ConnectionEnded) throw error;
       const reply = replyToError(error, this.services.log);
+      if (this.out.midLine) {
+        // A reply within a response would be read as a part of it.
+        this.services.log.error({ peer: this.io.peer, command: shown }, 'a response broke off');
+        this.io.abort();
+        throw new ConnectionEnded();
+      }
       return { reply: error instanceof ParseError ? bad(`${shown}: ${reply.text}`) : reply, holdsExpunge };
     }
   }

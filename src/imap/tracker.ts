@@ -135,7 +135,11 @@ export class Tracker {
         count += 1;
       } else gone.push(i + 1);
     }
-    if (vanished) writeVanished(out, gone.map((sequence) => this.#uids[sequence - 1]!));
+    if (vanished)
+      writeVanished(
+        out,
+        gone.map((sequence) => this.#uids[sequence - 1]!),
+      );
     // From the highest down, so that no number has to be corrected for the ones before (RFC 9051 §7.5.1).
     else for (let i = gone.length - 1; i >= 0; i -= 1) out.text(`* ${gone[i]} EXPUNGE\r\n`);
     this.#uids = kept;

@@ -49,7 +49,8 @@ export class CommandParser extends Cursor {
     if (/[\0\r\n]/.test(name)) throw new ParseError('A mailbox name holds CR, LF or NUL');
     // RFC 6855 §3 forbids all of them; in modified UTF-7 upstream names may have some.
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not get through
-    if (this.utf8 && /[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(name)) throw new ParseError('A mailbox name holds controls');
+    if (this.utf8 && /[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(name))
+      throw new ParseError('A mailbox name holds controls');
     return name.length === 5 && name.toUpperCase() === 'INBOX' ? 'INBOX' : name;
   }
 

@@ -61,6 +61,8 @@ export interface SearchReturn {
 export interface SearchArguments {
   /** Null without RETURN: answer with the untagged SEARCH of RFC 3501. */
   readonly returns: SearchReturn | null;
+  /** Whether the grammar asks for a charset (SORT, THREAD). */
+  readonly charsetRequired?: true;
   /** Upper case; null when not given, which means US-ASCII or UTF-8. */
   readonly charset: string | null;
   /** All of the keys in one: an `and`, or the only key. */

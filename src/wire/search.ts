@@ -29,7 +29,7 @@ export function expectSearchKeys(parser: CommandParser): { key: SearchKey; usesM
 }
 
 /** `search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"`, with the SP behind. */
-function expectReturn(parser: CommandParser): SearchReturn {
+export function expectReturn(parser: CommandParser): SearchReturn {
   parser.expectSp();
   const options = new Set(parser.expectWords('the RETURN options', { min: 0 }));
   parser.expectSp();
@@ -49,6 +49,11 @@ function expectReturn(parser: CommandParser): SearchReturn {
 /** `"CHARSET" SP charset SP`. */
 function expectCharset(parser: CommandParser): string {
   parser.expectSp();
+  return expectCharsetName(parser);
+}
+
+/** `charset SP`, in upper case. */
+export function expectCharsetName(parser: CommandParser): string {
   const charset = parser.expectAstring('a charset').toString('latin1');
   parser.expectSp();
   if (!/^[A-Za-z0-9._:+-]{1,64}$/.test(charset)) throw new ParseError('Malformed charset');

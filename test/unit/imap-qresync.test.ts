@@ -75,28 +75,31 @@ t.test('SELECT (QRESYNC) tells what vanished and what changed since', async (t) 
   t.match(star.at(-1), /^\. BAD /, 'no * in known UIDs');
 });
 
-t.test('UID FETCH (CHANGEDSINCE VANISHED) tells removals first, and only those the client was not to be told later', async (t) => {
-  const { login, alice } = await setup(t);
-  for (const subject of ['a', 'b', 'c', 'd']) alice.deliver(mail(subject));
-  const since = alice.mailbox('INBOX').listing.highestModSeq;
-  alice.mailbox('INBOX').remove([2]);
-  const client = await login();
-  await client.ok('ENABLE QRESYNC');
-  await client.ok('SELECT INBOX');
-  alice.mailbox('INBOX').remove([4]);
-  alice.mailbox('INBOX').store([3], 'add', ['\\Seen']);
-  t.same(await client.lines(`UID FETCH 1:* (FLAGS) (CHANGEDSINCE ${since} VANISHED)`), [
-    '* VANISHED (EARLIER) 2',
-    `* 2 FETCH (UID 3 MODSEQ (${since + 3}) FLAGS (\\Seen \\Recent))`,
-    '* VANISHED 4',
-    `. OK FETCH completed`,
-  ]);
-  t.same(await client.lines(`UID FETCH 3:4 (FLAGS) (CHANGEDSINCE ${since} VANISHED)`), [
-    '* VANISHED (EARLIER) 4',
-    `* 2 FETCH (UID 3 MODSEQ (${since + 3}) FLAGS (\\Seen \\Recent))`,
-    '. OK FETCH completed',
-  ]);
-});
+t.test(
+  'UID FETCH (CHANGEDSINCE VANISHED) tells removals first, and only those the client was not to be told later',
+  async (t) => {
+    const { login, alice } = await setup(t);
+    for (const subject of ['a', 'b', 'c', 'd']) alice.deliver(mail(subject));
+    const since = alice.mailbox('INBOX').listing.highestModSeq;
+    alice.mailbox('INBOX').remove([2]);
+    const client = await login();
+    await client.ok('ENABLE QRESYNC');
+    await client.ok('SELECT INBOX');
+    alice.mailbox('INBOX').remove([4]);
+    alice.mailbox('INBOX').store([3], 'add', ['\\Seen']);
+    t.same(await client.lines(`UID FETCH 1:* (FLAGS) (CHANGEDSINCE ${since} VANISHED)`), [
+      '* VANISHED (EARLIER) 2',
+      `* 2 FETCH (UID 3 MODSEQ (${since + 3}) FLAGS (\\Seen \\Recent))`,
+      '* VANISHED 4',
+      `. OK FETCH completed`,
+    ]);
+    t.same(await client.lines(`UID FETCH 3:4 (FLAGS) (CHANGEDSINCE ${since} VANISHED)`), [
+      '* VANISHED (EARLIER) 4',
+      `* 2 FETCH (UID 3 MODSEQ (${since + 3}) FLAGS (\\Seen \\Recent))`,
+      '. OK FETCH completed',
+    ]);
+  },
+);
 
 t.test('VANISHED is cut into lines a client can hold', async (t) => {
   const { login, alice } = await setup(t);
@@ -110,6 +113,9 @@ t.test('VANISHED is cut into lines a client can hold', async (t) => {
   const lines = (await client.lines('NOOP')).filter((line) => line.startsWith('* VANISHED '));
   t.ok(lines.length > 1);
   t.ok(lines.every((line) => line.length < 8_192));
-  t.same(lines.flatMap((line) => line.slice('* VANISHED '.length).split(',').map(Number)), gone);
+  t.same(
+    lines.flatMap((line) => line.slice('* VANISHED '.length).split(',').map(Number)),
+    gone,
+  );
   t.equal((await client.lines('STATUS INBOX (MESSAGES)'))[0], '* STATUS "INBOX" (MESSAGES 2000)');
 });

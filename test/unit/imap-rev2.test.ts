@@ -112,11 +112,18 @@ t.test('BINARY: parts come decoded, with NUL as literal8', async (t) => {
   const end = '. OK FETCH completed\r\n';
   t.equal(await fetch('BINARY.PEEK[1]'), `* 1 FETCH (BINARY[1] {8}\r\n${utf8('Grüße ')})\r\n${end}`);
   t.equal(await fetch('BINARY.PEEK[2]'), `* 1 FETCH (BINARY[2] ~{5}\r\n\0\x01\x02\x03\xff)\r\n${end}`);
-  t.equal(await fetch('BINARY.PEEK[2]<1.2>'), `* 1 FETCH (BINARY[2]<1> {2}\r\n\x01\x02)\r\n${end}`, 'partial of the decoded');
+  t.equal(
+    await fetch('BINARY.PEEK[2]<1.2>'),
+    `* 1 FETCH (BINARY[2]<1> {2}\r\n\x01\x02)\r\n${end}`,
+    'partial of the decoded',
+  );
   t.equal(await fetch('BINARY.PEEK[2]<9.2>'), `* 1 FETCH (BINARY[2]<9> {0}\r\n)\r\n${end}`);
   t.equal(await fetch('BINARY.SIZE[1] BINARY.SIZE[2]'), `* 1 FETCH (BINARY.SIZE[1] 8 BINARY.SIZE[2] 5)\r\n${end}`);
   t.equal(await fetch('BINARY.PEEK[7]'), `* 1 FETCH (BINARY[7] NIL)\r\n${end}`);
-  t.equal(await fetch('BINARY.PEEK[]'), `* 1 FETCH (BINARY[] {${PARTS.length}}\r\n${PARTS.toString('latin1')})\r\n${end}`);
+  t.equal(
+    await fetch('BINARY.PEEK[]'),
+    `* 1 FETCH (BINARY[] {${PARTS.length}}\r\n${PARTS.toString('latin1')})\r\n${end}`,
+  );
   t.match(await fetch('BINARY.PEEK[3]'), /^\. NO \[UNKNOWN-CTE\]/);
   t.match(await fetch('BINARY.SIZE[3]'), /^\. NO \[UNKNOWN-CTE\]/);
   t.match(await fetch('FLAGS'), /FLAGS \(\\Recent\)/, 'PEEK and SIZE leave \\Seen alone');

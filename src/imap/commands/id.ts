@@ -12,9 +12,7 @@ export const idCommand = defineCommand({
       ['name', 'Mergebox'],
       ['version', session.services.version],
     ]);
-    session.out.text('* ID ');
-    session.out.bytes(formatId(pairs));
-    session.out.text('\r\n');
+    session.out.text(`* ID ${formatId(pairs).toString('latin1')}\r\n`);
     return ok('ID completed');
   },
 });

@@ -31,13 +31,19 @@ export const listCommand = defineCommand({
   },
 });
 
+/** Names that are looked at before others may run. */
+const SLICE = 50;
+
 async function list(session: Session, args: ListArguments): Promise<void> {
   const infos = sortMailboxes(await session.user.list());
   const patterns = args.patterns.map((pattern) => new ListPattern(args.reference + pattern));
   const parents = parentNames(infos.filter((info) => info.nonexistent !== true).map(({ name }) => name));
   const matches = (name: string): boolean => patterns.some((pattern) => pattern.matches(name));
   const below = args.select.recursiveMatch ? parentNames(hiddenMatches(infos, args, matches)) : new Set<string>();
-  for (const info of infos) {
+  session.out.startSlice();
+  for (const [index, info] of infos.entries()) {
+    // A pattern takes some microseconds a name.
+    if (index % SLICE === SLICE - 1) await session.out.breathe();
     if (!matches(info.name)) continue;
     const chosen = isChosen(info, args);
     if (!chosen && !below.has(info.name)) continue;

@@ -4,7 +4,7 @@ import type { SearchArguments, SearchReturn } from '../../wire/search-key.js';
 import { SetBuilder } from '../../wire/set-builder.js';
 import { type Call, defineCommand, SELECTED } from '../command.js';
 import { no, ok, type Reply } from '../reply.js';
-import { search } from '../search-run.js';
+import { search, type SearchResult } from '../search-run.js';
 import { BadCharset, SearchCharset } from '../search-text.js';
 import type { Selected } from '../selected.js';
 import type { Session } from '../session.js';
@@ -16,40 +16,67 @@ export const searchCommand = defineCommand({
   uid: true,
   holdsExpunge: true,
   parse: parseSearch,
-  async run(session, args, call) {
-    try {
-      return await run(session, args, new SearchCharset(args.charset), call);
-    } catch (error) {
-      // RFC 5182 §2.1: a search that fails saves nothing.
-      if (args.returns?.save === true) session.selected.saved = [];
-      if (!(error instanceof BadCharset)) throw error;
-      return no('That charset is not known', 'BADCHARSET (US-ASCII UTF-8)');
-    }
+  run(session, given, call) {
+    const args = session.rev2 ? { ...given, returns: given.returns ?? REV2_RETURN } : given;
+    return searchWith(session, args, async (result) => answer(session, args, call, result));
   },
 });
 
 /** RFC 9051 §6.4.4: without RETURN, IMAP4rev2 answers as with RETURN (ALL). */
 const REV2_RETURN: SearchReturn = { min: false, max: false, all: true, count: false, save: false };
 
-async function run(session: Session, given: SearchArguments, charset: SearchCharset, call: Call): Promise<Reply> {
-  // RFC 6855 §3.
-  if (session.utf8Accept && given.charset !== null) throw new ParseError('Everything is UTF-8, no CHARSET may be given');
-  const args = session.rev2 ? { ...given, returns: given.returns ?? REV2_RETURN } : given;
+/** Searches, for SEARCH, SORT and THREAD, and answers with what `answer` makes of the result. */
+export async function searchWith(
+  session: Session,
+  args: SearchArguments,
+  answer: (result: SearchResult) => Promise<Reply>,
+): Promise<Reply> {
   const { selected, out } = session;
+  // RFC 6855 §3, its erratum 4029 for the commands where a charset must stand.
+  if (session.utf8Accept && !charsetAllowed(args)) throw new ParseError('Everything is UTF-8, no CHARSET may be given');
   if (args.usesModSeq) session.enableCondstore();
-  const now = Math.floor(session.services.now() / 1000);
-  out.startSlice();
-  const { uids, unavailable } = await search(args.key, { selected, charset, now, needles: new Set(), fields: new Set() }, () =>
-    out.breathe(),
-  );
+  try {
+    const charset = new SearchCharset(args.charset);
+    const now = Math.floor(session.services.now() / 1000);
+    out.startSlice();
+    const context = { selected, charset, now, needles: new Set<string>(), fields: new Set<string>() };
+    return await answer(await search(args.key, context, () => out.breathe()));
+  } catch (error) {
+    // RFC 5182 §2.1: a search that fails saves nothing.
+    if (args.returns?.save === true) selected.saved = [];
+    if (!(error instanceof BadCharset)) throw error;
+    return no('That charset is not known', 'BADCHARSET (US-ASCII UTF-8)');
+  }
+}
+
+function charsetAllowed(args: SearchArguments): boolean {
+  return args.charset === null || (args.charsetRequired === true && args.charset === 'UTF-8');
+}
+
+function answer(session: Session, args: SearchArguments, call: Call, { uids, unavailable }: SearchResult): Reply {
+  const { selected, out } = session;
   const found = call.uid ? uids : uids.map((uid) => selected.tracker.sequence(uid));
   if (args.returns === null)
     out.text(`* SEARCH${found.map((n) => ` ${n}`).join('')}${plainModSeq(args, selected, uids)}\r\n`);
-  else {
-    if (args.returns.save) selected.saved = savedUids(args.returns, uids);
-    if (returnsAnything(args.returns)) out.text(extended(args, args.returns, selected, uids, found, call));
-  }
-  if (unavailable === 0) return ok('SEARCH completed');
+  else writeExtended(session, args, args.returns, uids, found, call);
+  return unavailable === 0 ? ok('SEARCH completed') : unavailableReply(unavailable);
+}
+
+/** `* ESEARCH …`, and saves what SAVE asks for. `uids` and `found`, their numbers, are in the order of the answer. */
+export function writeExtended(
+  session: Session,
+  args: SearchArguments,
+  returns: SearchReturn,
+  uids: readonly number[],
+  found: readonly number[],
+  call: Call,
+): void {
+  const { selected, out } = session;
+  if (returns.save) selected.saved = [...savedUids(returns, uids)].sort((a, b) => a - b);
+  if (returnsAnything(returns)) out.text(extended(args, returns, selected, uids, found, call));
+}
+
+export function unavailableReply(unavailable: number): Reply {
   return no(`${unavailable} messages could not be searched, their server is out of reach`, 'UNAVAILABLE');
 }
 

@@ -23,10 +23,12 @@ import { noopCommand } from './noop.js';
 import { renameCommand } from './rename.js';
 import { searchCommand } from './search.js';
 import { examineCommand, selectCommand } from './select.js';
+import { sortCommand } from './sort.js';
 import { startTlsCommand } from './starttls.js';
 import { statusCommand } from './status.js';
 import { storeCommand } from './store.js';
 import { subscribeCommand, unsubscribeCommand } from './subscribe.js';
+import { threadCommand } from './thread.js';
 import { unselectCommand } from './unselect.js';
 
 /** Every command by name. */
@@ -57,10 +59,12 @@ export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
     renameCommand,
     searchCommand,
     selectCommand,
+    sortCommand,
     startTlsCommand,
     statusCommand,
     storeCommand,
     subscribeCommand,
+    threadCommand,
     unselectCommand,
     unsubscribeCommand,
   ].map((command) => [command.name, command]),

@@ -1,0 +1,164 @@
+import { parseAddresses } from '../mail/header-address.js';
+import { parseMessageDate } from '../mail/header-date.js';
+import { HeaderPicker, pickedValue } from '../mail/header-pick.js';
+import { baseSubject } from '../mail/sort-subject.js';
+import { sortYielding } from '../mail/sort-merge.js';
+import { decodeHeader } from '../mail/text.js';
+import type { ThreadMail } from '../mail/thread.js';
+import type { SortCriterion, SortKey } from '../wire/sort.js';
+import type { Breathe } from './search-run.js';
+import { foldText } from './search-text.js';
+import type { Selected } from './selected.js';
+
+/** Header fields by sort key; the others are in the listing. */
+const FIELDS: Readonly<Partial<Record<SortKey, string>>> = {
+  CC: 'cc',
+  DATE: 'date',
+  FROM: 'from',
+  SUBJECT: 'subject',
+  TO: 'to',
+  DISPLAYFROM: 'from',
+  DISPLAYTO: 'to',
+};
+
+/** Message-IDs of one References field; what is older is dropped. */
+const MAX_REFERENCES = 1_000;
+
+type SortValue = string | number;
+
+/** The UIDs, ascending, in the order RFC 5256 §3 asks for; those that are gone meanwhile are left out. */
+export async function sortUids(
+  selected: Selected,
+  uids: readonly number[],
+  criteria: readonly SortCriterion[],
+  breathe: Breathe,
+): Promise<number[]> {
+  const names = [...new Set(criteria.flatMap(({ key }) => FIELDS[key] ?? []))];
+  const rows: { uid: number; values: SortValue[] }[] = [];
+  const places = criteria.map(({ key }) => names.indexOf(FIELDS[key] ?? ''));
+  await readFields(selected, uids, names, breathe, (uid, at, fields) => {
+    rows.push({ uid, values: criteria.map(({ key }, i) => sortValue(key, selected, at, fields[places[i]!])) });
+  });
+  const signs = criteria.map(({ reverse }) => (reverse ? -1 : 1));
+  const compare = (a: { uid: number; values: SortValue[] }, b: { uid: number; values: SortValue[] }): number => {
+    for (let i = 0; i < signs.length; i += 1) {
+      const [left, right] = [a.values[i]!, b.values[i]!];
+      if (left !== right) return left < right ? -signs[i]! : signs[i]!;
+    }
+    // RFC 5256 §3: among equals, the order of the sequence numbers, which REVERSE leaves alone.
+    return a.uid - b.uid;
+  };
+  return (await sortYielding(rows, compare, breathe)).map(({ uid }) => uid);
+}
+
+function sortValue(key: SortKey, { listing }: Selected, at: number, value: string | undefined): SortValue {
+  switch (key) {
+    case 'ARRIVAL':
+      return listing.dates[at]!;
+    case 'SIZE':
+      return listing.sizes[at]!;
+    case 'DATE':
+      return sentDate(value, listing.dates[at]!);
+    case 'SUBJECT':
+      return foldText(baseSubject(decoded(value ?? '')).base);
+    case 'CC':
+    case 'FROM':
+    case 'TO':
+      return firstMailbox(value);
+    case 'DISPLAYFROM':
+    case 'DISPLAYTO':
+      return firstName(value);
+  }
+}
+
+/** RFC 5256 §2.2: in UTC; INTERNALDATE when there is none. */
+function sentDate(value: string | undefined, internal: number): number {
+  return (value === undefined ? null : parseMessageDate(value))?.instant ?? internal;
+}
+
+/** Characters of an address field in which its first address is looked for. */
+const MAX_ADDRESS = 2_000;
+
+/** The local part of the first address (RFC 5256 §3: `addr-mailbox`); empty without one. */
+function firstMailbox(value: string | undefined): string {
+  const first = value === undefined ? undefined : parseAddresses(value.slice(0, MAX_ADDRESS))[0];
+  return foldText(decoded(first?.mailbox ?? ''));
+}
+
+/** RFC 5957 §3: the display name, else the address. */
+function firstName(value: string | undefined): string {
+  const first = value === undefined ? undefined : parseAddresses(value.slice(0, MAX_ADDRESS))[0];
+  if (first === undefined) return '';
+  if (first.name !== null && first.name !== '') return foldText(decoded(first.name));
+  return foldText(decoded(first.domain === null ? (first.mailbox ?? '') : `${first.mailbox ?? ''}@${first.domain}`));
+}
+
+const THREAD_FIELDS = ['date', 'subject', 'message-id', 'references', 'in-reply-to'];
+
+/** What THREAD needs of these mails; `number` is the UID or the sequence number. */
+export async function threadMails(
+  selected: Selected,
+  uids: readonly number[],
+  byUid: boolean,
+  breathe: Breathe,
+): Promise<ThreadMail[]> {
+  const mails: ThreadMail[] = [];
+  await readFields(selected, uids, THREAD_FIELDS, breathe, (uid, at, [date, subject, messageId, chain, replied]) => {
+    const { base, isReply } = baseSubject(decoded(subject ?? ''));
+    const references = messageIds(chain);
+    mails.push({
+      number: byUid ? uid : selected.tracker.sequence(uid),
+      messageId: messageIds(messageId)[0] ?? null,
+      // RFC 5256 §3 step 1: without References, the first of In-Reply-To.
+      references: references.length > 0 ? references : messageIds(replied).slice(0, 1),
+      date: sentDate(date, selected.listing.dates[at]!),
+      arrival: selected.listing.dates[at]!,
+      subject: foldText(base),
+      isReply,
+    });
+  });
+  return mails;
+}
+
+function messageIds(value: string | undefined): string[] {
+  if (value === undefined) return [];
+  const ids = value.match(/<[^<>]+>/g) ?? [];
+  return ids.slice(-MAX_REFERENCES).map((id) => id.slice(1, -1));
+}
+
+/** The first value of each wanted field, at the place of its name among the wanted ones. */
+type Fields = readonly (string | undefined)[];
+
+async function readFields(
+  selected: Selected,
+  uids: readonly number[],
+  names: readonly string[],
+  breathe: Breathe,
+  visit: (uid: number, at: number, fields: Fields) => void,
+): Promise<void> {
+  const { listing, mailbox } = selected;
+  if (names.length === 0) {
+    for (const uid of uids) {
+      const at = listing.indexOf(uid);
+      if (at >= 0) visit(uid, at, []);
+    }
+    return;
+  }
+  const picker = new HeaderPicker(names);
+  for await (const page of mailbox.metadata(uids, { header: true })) {
+    for (const { uid, header } of page) {
+      const at = listing.indexOf(uid);
+      if (at < 0 || header === undefined) continue;
+      const fields = new Array<string | undefined>(names.length);
+      for (const field of picker.pick(header)) fields[field.index] ??= pickedValue(header, field);
+      visit(uid, at, fields);
+    }
+    await breathe();
+  }
+}
+
+/** Most values are plain ASCII, of which nothing has to be decoded. */
+function decoded(raw: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: plain ASCII is what this is about
+  return /^[\x00-\x7f]*$/.test(raw) && !raw.includes('=?') ? raw : decodeHeader(raw);
+}
