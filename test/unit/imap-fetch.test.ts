@@ -68,7 +68,16 @@ t.test('attributes and macros', async (t) => {
     '. OK FETCH completed',
   ]);
   t.same((await client.lines('UID FETCH 1 (FLAGS UID)'))[0], '* 1 FETCH (FLAGS (\\Seen \\Recent) UID 1)', 'UID once');
-  for (const bad of ['FOO', '()', 'BODY[1', 'BODY[FOO]', 'BODY[MIME]', 'BINARY[HEADER]', '(FLAGS', 'FLAGS (VANISHED)']) {
+  for (const bad of [
+    'FOO',
+    '()',
+    'BODY[1',
+    'BODY[FOO]',
+    'BODY[MIME]',
+    'BINARY[HEADER]',
+    '(FLAGS',
+    'FLAGS (VANISHED)',
+  ]) {
     t.match((await client.lines(`FETCH 1 ${bad}`))[0], /^\. BAD /, bad);
   }
   t.match((await client.lines('UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)'))[0], /^\. BAD /, 'QRESYNC is not enabled');
@@ -308,4 +317,21 @@ t.test('FETCH FLAGS of 50,000 mails never holds the event loop for 50 ms', async
   }
   t.ok(octets > 50_000 * 30);
   t.ok(worst < 50_000, `worst ${worst} microseconds`);
+});
+
+t.test('a fault in the middle of a response ends the connection: no reply is read as a part of it', async (t) => {
+  const { login, alice, logged } = await setup(
+    t,
+    changed((mailbox) => {
+      mailbox.metadata = async function* (uids) {
+        yield uids.map((uid) => ({ uid }));
+      };
+    }),
+  );
+  alice.deliver(mail('a'));
+  const client = await login('INBOX');
+  client.send('a FETCH 1 (UID ENVELOPE)\r\n');
+  const all = await client.closed();
+  t.notMatch(all, /a (OK|NO|BAD)/);
+  t.match(logged(), 'broke off');
 });

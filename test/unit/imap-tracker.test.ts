@@ -185,3 +185,20 @@ t.test('Output drops a client that lets answers pile up, and throws the rest awa
   t.equal(stream.writableLength, 1_001);
   await t.rejects(out.breathe(), { name: 'ConnectionEnded' });
 });
+
+t.test('Output knows whether a response has begun and not ended', (t) => {
+  const stream = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const out = new Output(stream, DEFAULT_LIMITS, () => undefined);
+  t.notOk(out.midLine, 'nothing said');
+  const says = (say: () => void, midLine: boolean, name: string): void => {
+    say();
+    t.equal(out.midLine, midLine, name);
+    out.flush();
+    t.equal(out.midLine, midLine, `${name}, sent`);
+  };
+  says(() => out.text('* 1 FETCH ('), true, 'begun');
+  says(() => out.bytes(Buffer.from('("a")')), true, 'octets');
+  says(() => out.text(')\r\n'), false, 'ended');
+  says(() => out.bytes(Buffer.from('* OK\r\n')), false, 'ended by octets');
+  t.end();
+});
