@@ -135,17 +135,19 @@ function rootOf(node: Node): Node {
 /** Steps 2 and 3: missing mails without children go; others give way to their children, but at the top only to one. */
 async function prune(nodes: readonly Node[], breathe: Breathe): Promise<Node[]> {
   const order: Node[] = nodes.filter(({ parent }) => parent === null);
+  const roots = order.slice();
   for (let at = 0; at < order.length; at += 1) {
+    if (at % SLICE === 0) await breathe();
     for (const child of order[at]!.children) order.push(child);
   }
   for (let at = order.length - 1; at >= 0; at -= 1) {
     if (at % SLICE === 0) await breathe();
     const node = order[at]!;
-    node.children = node.children.flatMap((child) => (child.mail === null ? child.children : [child]));
+    if (node.children.some(({ mail }) => mail === null)) {
+      node.children = node.children.flatMap((child) => (child.mail === null ? child.children : [child]));
+    }
   }
-  return order
-    .filter(({ parent }) => parent === null)
-    .flatMap((root) => (root.mail === null && root.children.length < 2 ? root.children : [root]));
+  return roots.flatMap((root) => (root.mail === null && root.children.length < 2 ? root.children : [root]));
 }
 
 /** A missing mail is dated by its first child (RFC 5256 §3 step 4). */

@@ -36,13 +36,13 @@ t.test('COMPRESS=DEFLATE compresses both directions, once', async (t) => {
   const before = client.socket.bytesRead;
   stream.send('a1 SELECT INBOX\r\na2 FETCH 1:* (BODY.PEEK[])\r\n');
   const text = await stream.tagged('a2');
-  t.match(text, /\* 300 EXISTS\r\n[^]*a1 OK [^]*a2 OK FETCH completed\r\n$/);
+  t.match(text, /\* 300 EXISTS\r\n[\s\S]*a1 OK [\s\S]*a2 OK FETCH completed\r\n$/);
   t.ok(text.length > 600_000);
   t.ok(client.socket.bytesRead - before < text.length / 5, 'fewer octets on the wire');
   stream.send('a3 COMPRESS DEFLATE\r\n');
   t.match(await stream.tagged('a3'), /^a3 NO \[COMPRESSIONACTIVE\]/);
   stream.send('a4 LOGOUT\r\n');
-  t.match(await stream.tagged('a4'), /\* BYE [^]*a4 OK /);
+  t.match(await stream.tagged('a4'), /\* BYE [\s\S]*a4 OK /);
 });
 
 t.test('COMPRESS is not there before login', async (t) => {
