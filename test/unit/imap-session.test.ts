@@ -113,7 +113,11 @@ t.test('ID, NAMESPACE, ENABLE, NOOP, LOGOUT', async (t) => {
   ]);
   t.same(await client.lines('ID NIL'), ['* ID ("name" "Mergebox" "version" "1.2.3")', '. OK ID completed']);
   t.same(await client.lines('NAMESPACE'), ['* NAMESPACE (("" "/")) NIL NIL', '. OK NAMESPACE completed']);
-  t.same(await client.lines('ENABLE UTF8=ACCEPT X-NEW'), ['* ENABLED UTF8=ACCEPT', '. OK ENABLE completed'], 'as mutt sends it');
+  t.same(
+    await client.lines('ENABLE UTF8=ACCEPT X-NEW'),
+    ['* ENABLED UTF8=ACCEPT', '. OK ENABLE completed'],
+    'as mutt sends it',
+  );
   t.same(await client.lines('ENABLE CONDSTORE'), ['* ENABLED CONDSTORE', '. OK ENABLE completed']);
   t.same(await client.lines('noop'), ['. OK NOOP completed'], 'names are read without case');
   t.match((await client.lines('NOOP now'))[0], /^\. BAD NOOP: /);
