@@ -105,6 +105,12 @@ async function serve(values: Values): Promise<number> {
   for (const text of warnings) log.warn(text);
   const app = new App(config, log);
   const stopped = untilSignal();
+  // Whoever reads the log may leave; mail goes on.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'uncaught exception');
+    process.exit(FAULT);
+  });
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
   process.on('SIGHUP', () => void reload(app, log));
   try {
