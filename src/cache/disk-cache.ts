@@ -90,9 +90,10 @@ export class DiskCache {
     this.#total -= size;
   }
 
+  /** The newest stays, even when it alone is more than the budget: somebody is about to read it. */
   async #evict(): Promise<void> {
     for (const key of this.#sizes.keys()) {
-      if (this.#total <= this.#budget) return;
+      if (this.#total <= this.#budget || this.#sizes.size === 1) return;
       await this.delete(key);
     }
   }

@@ -13,6 +13,11 @@ export class PinnedFiles {
   readonly #dir: string;
   /** Files whose database row may not be committed yet: a sweep must not take them. */
   readonly #fresh = new Map<string, number>();
+  /** Files that were put while a sweep ran: what it read from the database may be older than their rows. */
+  readonly #touched = new Set<string>();
+  /** Ends of the removals that are under way. */
+  readonly #removing = new Map<string, Promise<void>>();
+  #sweeps = 0;
 
   private constructor(dir: string) {
     this.#dir = dir;
@@ -20,6 +25,7 @@ export class PinnedFiles {
 
   static async open(dir: string): Promise<PinnedFiles> {
     await mkdir(dir, { recursive: true, mode: 0o700 });
+    await syncDir(path.dirname(dir));
     for (const name of await readdir(dir)) if (name.endsWith('.part')) await rm(path.join(dir, name), { force: true });
     return new PinnedFiles(dir);
   }
@@ -31,7 +37,9 @@ export class PinnedFiles {
   async put<T>(bytes: Buffer, use: (sha256: string) => Promise<T>): Promise<T> {
     const name = createHash('sha256').update(bytes).digest('hex');
     this.#fresh.set(name, (this.#fresh.get(name) ?? 0) + 1);
+    if (this.#sweeps > 0) this.#touched.add(name);
     try {
+      await this.#removing.get(name);
       await this.#write(name, bytes);
       return await use(name);
     } finally {
@@ -56,11 +64,20 @@ export class PinnedFiles {
 
   /** Removes every file that is not in `needed`, as read from the database by `needed` itself. */
   async sweep(needed: () => Promise<ReadonlySet<string>>): Promise<void> {
-    const present = await readdir(this.#dir);
-    const keep = await needed();
-    for (const name of present) {
-      if (name.endsWith('.part') || keep.has(name) || this.#fresh.has(name)) continue;
-      await rm(this.#file(name), { force: true });
+    this.#sweeps += 1;
+    for (const name of this.#fresh.keys()) this.#touched.add(name);
+    try {
+      const present = await readdir(this.#dir);
+      const keep = await needed();
+      for (const name of present) {
+        if (name.endsWith('.part') || keep.has(name) || this.#touched.has(name)) continue;
+        const removal = rm(this.#file(name), { force: true }).finally(() => this.#removing.delete(name));
+        this.#removing.set(name, removal);
+        await removal;
+      }
+    } finally {
+      this.#sweeps -= 1;
+      if (this.#sweeps === 0) this.#touched.clear();
     }
   }
 
@@ -75,12 +92,7 @@ export class PinnedFiles {
         await handle.close();
       }
       await rename(temporary, this.#file(name));
-      const dir = await open(this.#dir, 'r');
-      try {
-        await dir.sync();
-      } finally {
-        await dir.close();
-      }
+      await syncDir(this.#dir);
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => undefined);
       const full =
@@ -93,5 +105,15 @@ export class PinnedFiles {
 
   #file(name: string): string {
     return path.join(this.#dir, name);
+  }
+}
+
+/** Makes the names in a directory durable. */
+async function syncDir(dir: string): Promise<void> {
+  const handle = await open(dir, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }

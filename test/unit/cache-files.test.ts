@@ -1,0 +1,207 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import t from 'tap';
+import { BodyCache, type BodyFetch, MemoryCache } from '../../src/cache/body-cache.js';
+import { DiskCache } from '../../src/cache/disk-cache.js';
+import { PinnedFiles } from '../../src/cache/pinned-files.js';
+import { scratch } from './support/mail-world.js';
+
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+async function keep(cache: DiskCache, key: string, bytes: Buffer): Promise<void> {
+  const writer = await cache.writer(key);
+  await writer.write(bytes);
+  await writer.commit();
+}
+
+function delivering(bytes: Buffer, announced = bytes.length): BodyFetch {
+  return async (sink) => {
+    sink.start(announced);
+    for (let at = 0; at < bytes.length; at += 65_536) await sink.chunk(bytes.subarray(at, at + 65_536));
+  };
+}
+
+t.test('DiskCache: what a crash tore is thrown away, never served', async (t) => {
+  const dir = await scratch(t);
+  const bytes = randomBytes(5_000);
+  const tear: readonly (readonly [string, (file: string) => Promise<void>])[] = [
+    ['cut', (file) => truncate(file, 1_000)],
+    ['empty', (file) => truncate(file, 0)],
+    ['shorter than the checksum', (file) => truncate(file, 10)],
+    ['longer', async (file) => writeFile(file, Buffer.concat([await readFile(file), Buffer.from('x')]))],
+    [
+      'one bit',
+      async (file) => {
+        const all = await readFile(file);
+        all[2_000]! ^= 1;
+        await writeFile(file, all);
+      },
+    ],
+  ];
+  const before = await DiskCache.open(dir, 1 << 20);
+  for (const [name] of tear) await keep(before, name.replaceAll(' ', '-'), bytes);
+  await keep(before, 'whole', bytes);
+  const unfinished = await before.writer('unfinished');
+  await unfinished.write(bytes);
+  for (const [name, damage] of tear) await damage(path.join(dir, `${name.replaceAll(' ', '-')}.body`));
+  const after = await DiskCache.open(dir, 1 << 20);
+  for (const [name] of tear) t.equal(await after.get(name.replaceAll(' ', '-')), null, name);
+  t.equal(await after.get('unfinished'), null);
+  t.same(await (await after.get('whole'))?.read(0, 5_000), bytes);
+  t.same(await readdir(dir), ['whole.body']);
+  await unfinished.abort();
+});
+
+t.test('DiskCache: the least recently used go beyond the budget, also after a restart', async (t) => {
+  const dir = await scratch(t);
+  const cache = await DiskCache.open(dir, 3_500);
+  for (const key of ['a', 'b', 'c']) await keep(cache, key, Buffer.alloc(1_000, key));
+  await cache.get('a');
+  await keep(cache, 'd', Buffer.alloc(1_000));
+  t.equal(await cache.get('b'), null);
+  t.ok((await cache.get('a')) && (await cache.get('c')) && (await cache.get('d')));
+  t.same((await readdir(dir)).sort(), ['a.body', 'c.body', 'd.body']);
+});
+
+t.test('DiskCache: a body larger than the budget is readable once it is written', async (t) => {
+  const cache = await DiskCache.open(await scratch(t), 0);
+  const bytes = randomBytes(100_000);
+  const writer = await cache.writer('big');
+  await writer.write(bytes);
+  const body = await writer.commit();
+  t.same(await body.read(0, bytes.length), bytes);
+  await keep(cache, 'next', Buffer.alloc(10));
+  t.equal(await cache.get('big'), null, 'the next one takes its place');
+});
+
+t.test('BodyCache: a large body goes to disk without being held in memory, and is read in ranges', async (t) => {
+  const dir = await scratch(t);
+  const cache = await BodyCache.open('alice', dir, new MemoryCache(64 << 20), 1 << 30);
+  const chunk = randomBytes(1 << 16);
+  const size = 50 << 20;
+  let highest = 0;
+  const floor = process.memoryUsage.rss();
+  const body = await cache.getOrFetch('1', async (sink) => {
+    sink.start(size);
+    for (let at = 0; at < size; at += chunk.length) {
+      await sink.chunk(chunk);
+      highest = Math.max(highest, process.memoryUsage.rss() - floor);
+    }
+  });
+  t.equal(body.size, size);
+  t.same(await body.read(size - 100, size), chunk.subarray(chunk.length - 100));
+  t.ok(highest < 40 << 20, `${highest >> 20} MB`);
+  const again = await BodyCache.open('alice', dir, new MemoryCache(1), 1 << 30);
+  t.equal((await again.get('1'))?.size, size, 'after a restart');
+});
+
+t.test('BodyCache: concurrent asks share one fetch; a failure is not remembered', async (t) => {
+  const cache = await BodyCache.open('alice', await scratch(t), new MemoryCache(1 << 20), 1 << 20);
+  let fetches = 0;
+  const fetch: BodyFetch = async (sink) => {
+    fetches += 1;
+    if (fetches === 1) throw new Error('out of reach');
+    await delivering(Buffer.from('hello'))(sink);
+  };
+  const failed = await Promise.allSettled([cache.getOrFetch('1', fetch), cache.getOrFetch('1', fetch)]);
+  t.same(
+    failed.map(({ status }) => status),
+    ['rejected', 'rejected'],
+  );
+  t.equal(fetches, 1);
+  const bodies = await Promise.all([1, 2, 3].map(() => cache.getOrFetch('1', fetch)));
+  t.equal(fetches, 2);
+  for (const body of bodies) t.equal(String(await body.read(0, 5)), 'hello');
+  await cache.settle();
+});
+
+t.test('BodyCache: fewer or more octets than announced are an error and leave nothing', async (t) => {
+  const dir = await scratch(t);
+  const cache = await BodyCache.open('alice', dir, new MemoryCache(1 << 20), 1 << 24);
+  for (const size of [1_000, 2 << 20]) {
+    const bytes = Buffer.alloc(size);
+    await t.rejects(cache.getOrFetch('1', delivering(bytes, size + 1)), /octets/);
+    await t.rejects(cache.getOrFetch('1', delivering(bytes, size - 1)), /octets/);
+    t.equal(await cache.get('1'), null);
+  }
+  await cache.settle();
+  t.same(await readdir(dir), []);
+});
+
+t.test('BodyCache: users that share the memory cannot reach each other', async (t) => {
+  const memory = new MemoryCache(1 << 20);
+  const alice = await BodyCache.open('alice', await scratch(t), memory, 1 << 20);
+  const bob = await BodyCache.open('bob', await scratch(t), memory, 1 << 20);
+  await alice.getOrFetch('1', delivering(Buffer.from('of alice')));
+  t.equal(await bob.get('1'), null);
+  await alice.settle();
+});
+
+t.test('PinnedFiles.put: the file is there and whole before it is referred to', async (t) => {
+  const dir = await scratch(t);
+  const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
+  const bytes = randomBytes(10_000);
+  const name = await pinned.put(bytes, async (sha) => {
+    t.same(await readFile(path.join(dir, 'pinned', sha)), bytes);
+    return sha;
+  });
+  t.equal(name, sha256(bytes));
+  t.same(await (await pinned.get(name)).read(0, 10_000), bytes);
+  await writeFile(path.join(dir, 'pinned', name), 'other');
+  await t.rejects(pinned.get(name), { code: 'unavailable', message: /damaged/ });
+  await t.rejects(pinned.get(sha256(Buffer.from('x'))), { code: 'unavailable' });
+});
+
+t.test('PinnedFiles.put: a directory that cannot be written is unavailable', async (t) => {
+  const dir = await scratch(t);
+  const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
+  await rm(path.join(dir, 'pinned'), { recursive: true });
+  await t.rejects(
+    pinned.put(Buffer.from('x'), async () => undefined),
+    { code: 'unavailable', message: /store message/ },
+  );
+});
+
+t.test('PinnedFiles.sweep: takes what nobody needs, and nothing that was put while it looked', async (t) => {
+  const dir = await scratch(t);
+  const pinned = await PinnedFiles.open(dir);
+  const [kept, orphan, late, later] = ['kept', 'orphan', 'late', 'later'].map((text) => Buffer.from(text));
+  for (const bytes of [kept!, orphan!, late!, later!]) await pinned.put(bytes, async () => undefined);
+  await pinned.sweep(async () => {
+    // What the database says is read here; both are committed after that, one before the sweep goes on.
+    await pinned.put(late!, async () => undefined);
+    return new Set([sha256(kept!)]);
+  });
+  t.same(new Set(await readdir(dir)), new Set([sha256(kept!), sha256(late!)]));
+  let commit: () => void = () => undefined;
+  const committed = new Promise<void>((resolve) => {
+    commit = resolve;
+  });
+  let committing: Promise<void> = Promise.resolve();
+  await new Promise<void>((resolve) => {
+    committing = pinned.put(later!, () => {
+      resolve();
+      return committed;
+    });
+  });
+  await pinned.sweep(async () => {
+    commit();
+    await committing;
+    return new Set([sha256(kept!)]);
+  });
+  t.same(new Set(await readdir(dir)), new Set([sha256(kept!), sha256(later!)]));
+});
+
+t.test('PinnedFiles.sweep: one that is removed is written again by a put at the same moment', async (t) => {
+  const dir = await scratch(t);
+  const pinned = await PinnedFiles.open(dir);
+  const bodies = Array.from({ length: 40 }, (_, n) => Buffer.from(`body ${n}`));
+  for (let round = 0; round < 5; round += 1) {
+    for (const bytes of bodies) await pinned.put(bytes, async () => undefined);
+    const sweep = pinned.sweep(async () => new Set());
+    const puts = Promise.all(bodies.map((bytes) => pinned.put(bytes, async () => undefined)));
+    await Promise.all([sweep, puts]);
+    t.equal((await readdir(dir)).length, bodies.length);
+  }
+});
