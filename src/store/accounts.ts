@@ -1,6 +1,5 @@
 import { AccountBook, type AccountPolicy } from './account-book.js';
-import { removeFolders } from './folders.js';
-import type { FolderRow } from './rows.js';
+import { forgetAccount } from './forget-account.js';
 import type { Store } from './store.js';
 
 /**
@@ -19,10 +18,7 @@ export async function openAccounts(store: Store, policies: readonly Omit<Account
     }
     const book = new AccountBook(accounts);
     for (const gone of known.filter((each) => !book.has(each.id))) {
-      const folders = await tx.all<FolderRow>('SELECT * FROM folder WHERE account_id = ?', [gone.id]);
-      await removeFolders(tx, book, folders);
-      await tx.run('DELETE FROM action WHERE account_id = ?', [gone.id]);
-      await tx.run('DELETE FROM account WHERE id = ?', [gone.id]);
+      await forgetAccount(tx, book, gone);
     }
     return book;
   });

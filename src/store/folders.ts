@@ -1,4 +1,5 @@
 import { ROLE_NAMES, type Role } from '../mail/ids.js';
+import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
 import { owe } from './actions.js';
 import { insertMailbox, mirrorsOf, setSubscribed } from './mailboxes.js';
@@ -56,20 +57,26 @@ export async function syncFolderList(
     "SELECT detail FROM action WHERE account_id = ? AND kind = 'delete-folder'",
     [account.id],
   );
+  const owed = await tx.all<{ folder_id: number; detail: string }>(
+    "SELECT folder_id, detail FROM action WHERE account_id = ? AND kind = 'rename-folder'",
+    [account.id],
+  );
   const hidden = new Set(deleting.map((row) => row.detail));
-  for (const folder of listed.filter((each) => !hidden.has(each.path))) {
+  const renamed = owed.map((row) => (JSON.parse(row.detail) as { from: string }).from);
+  // What is to be renamed still has its old name there, and so has what is below it.
+  const isHidden = ({ path, delimiter }: ListedFolder): boolean =>
+    hidden.has(path) || renamed.some((from) => path === from || path.startsWith(from + (delimiter ?? '/')));
+  for (const folder of listed.filter((each) => !isHidden(each))) {
     const row = known.get(folder.path);
     if (!row) await insertFolder(tx, account, folder, 'live');
     else await updateFolder(tx, row, folder);
     known.delete(folder.path);
   }
-  const owed = await tx.all<{ folder_id: number }>(
-    "SELECT folder_id FROM action WHERE account_id = ? AND kind = 'rename-folder'",
-    [account.id],
-  );
-  const renaming = new Set(owed.map((row) => row.folder_id));
-  // A folder whose creation is owed is not listed yet.
-  const missing = [...known.values()].filter((folder) => folder.state === 'live' && !renaming.has(folder.id));
+  const targets = owed.map((row) => (JSON.parse(row.detail) as { to: string }).to);
+  const isRenamed = ({ path, delimiter }: FolderRow): boolean =>
+    targets.some((to) => path === to || path.startsWith(to + (delimiter ?? '/')));
+  // A folder whose creation or renaming is owed is not listed yet.
+  const missing = [...known.values()].filter((folder) => folder.state === 'live' && !isRenamed(folder));
   await forgetFolders(
     tx,
     book,
@@ -161,7 +168,9 @@ export async function roleFolder(tx: WriteTx, account: AccountPolicy, role: Role
   const inbox = rows.find((folder) => folder.role === 'inbox');
   const sample = rows.find((folder) => folder.role !== null && folder.role !== 'inbox');
   const delimiter = inbox?.delimiter ?? sample?.delimiter ?? '/';
-  const path = account.folders[role] ?? (await namespacePrefix(tx, account.id)) + ROLE_NAMES[role];
+  // INBOX is the same everywhere (RFC 9051 §5.1).
+  const prefix = role === 'inbox' ? '' : await namespacePrefix(tx, account.id);
+  const path = account.folders[role] ?? prefix + ROLE_NAMES[role];
   const existing = rows.find((folder) => folder.path === path);
   if (existing) {
     await tx.run('UPDATE folder SET role = ? WHERE id = ?', [role, existing.id]);
@@ -177,10 +186,14 @@ export async function roleFolder(tx: WriteTx, account: AccountPolicy, role: Role
   return folder;
 }
 
-/** What stands before new top-level names at this account (RFC 2342), as its server told; empty until then. */
+/**
+ * What stands before new top-level names at this account (RFC 2342), as its server told. Throws `unavailable` until it
+ * was reached for the first time: neither its names nor which of its folders have a role are known before.
+ */
 export async function namespacePrefix(tx: ReadTx, accountId: number): Promise<string> {
   const row = await tx.get<{ value: string }>('SELECT value FROM meta WHERE key = ?', [`prefix.${accountId}`]);
-  return row?.value ?? '';
+  if (!row) throw new MergeboxError('unavailable', 'name a folder: the account was not reached yet');
+  return row.value;
 }
 
 export async function saveNamespacePrefix(tx: WriteTx, accountId: number, prefix: string): Promise<void> {

@@ -162,7 +162,10 @@ export async function refreshAccounts(tx: WriteTx, book: AccountBook, entryIds: 
   const now = new Map<number, { mailbox: number; before: FlagText; keywords: string[] }>();
   for (const row of rows) {
     const entry = now.get(row.id) ?? { mailbox: row.mailbox_id, before: row.accounts, keywords: [] };
-    if (row.account_id !== null) entry.keywords.push(accountKeyword(book.get(row.account_id).name));
+    // An account that is being forgotten has no name any more.
+    if (row.account_id !== null && book.has(row.account_id)) {
+      entry.keywords.push(accountKeyword(book.get(row.account_id).name));
+    }
     now.set(row.id, entry);
   }
   const byText = new Map<FlagText, number[]>();

@@ -1,4 +1,4 @@
-import { addFlags, type FlagText } from '../mail/flags.js';
+import { addFlags, type FlagText, flagDelta } from '../mail/flags.js';
 import { reconcileFlags, withUnholdable } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
@@ -91,7 +91,7 @@ async function adoptPending(
   return fresh;
 }
 
-/** A pending copy was found or acknowledged upstream under `uid`, with `base` as its flags there. */
+/** A copy that waited for its UID was found or acknowledged upstream under `uid`, with `base` as its flags there. */
 export async function bindCopy(
   tx: WriteTx,
   book: AccountBook,
@@ -100,7 +100,7 @@ export async function bindCopy(
   base: FlagText,
 ): Promise<void> {
   await tx.run(
-    "UPDATE copy SET uid = ?, base = ?, state = CASE state WHEN 'pending' THEN 'live' ELSE state END WHERE id = ?",
+    "UPDATE copy SET uid = ?, base = ?, state = CASE state WHEN 'doomed' THEN state ELSE 'live' END WHERE id = ?",
     [uid, base, copyId],
   );
   await oweFlags(tx, book, [copyId], 'reconciliation: flags changed while the copy was on its way');
@@ -119,7 +119,7 @@ export async function recordFlags(
   const copies = (await copiesByUids(tx, folder.id, observed.keys())).filter((copy) => copy.state !== 'doomed');
   const seen = copies
     .map((copy) => ({ copy, flags: withUnholdable(observed.get(copy.uid!)!, copy.flags, folder.flags_offered) }))
-    .filter(({ copy, flags }) => copy.base !== flags);
+    .filter(({ copy, flags }) => isOther(copy.base, flags));
   if (seen.length === 0) return 0;
   const groups = await groupsOfEntries(
     tx,
@@ -149,6 +149,13 @@ export async function recordFlags(
   await setGroupFlags(tx, book, changes, `reconciliation: flags changed at ${book.get(folder.account_id).name}`);
   await oweFlags(tx, book, unchanged, 'reconciliation: the server changed a flag back');
   return seen.length;
+}
+
+/** Servers may spell a keyword as they knew it first; that is no change. */
+function isOther(base: FlagText, observed: FlagText): boolean {
+  if (base === observed) return false;
+  const { add, remove } = flagDelta(base, observed);
+  return add.length + remove.length > 0;
 }
 
 /** A vanished copy turned up again under its UID (a held or mistaken disappearance). */

@@ -54,12 +54,14 @@ export async function dropCopies(tx: WriteTx, book: AccountBook, copies: readonl
     "DELETE FROM action WHERE copy_id IN (SELECT value FROM json_each(?)) AND kind NOT IN ('copy', 'move')",
     [ids],
   );
-  await settleEntries(
-    tx,
-    book,
-    copies.flatMap((copy) => copy.entry_id ?? []),
+  const messages = new Set(copies.map((copy) => copy.message_id));
+  // Entries elsewhere may show these very bytes without a copy of their own that has them.
+  const showing = await tx.all<{ id: number }>(
+    'SELECT id FROM entry WHERE message_id IN (SELECT value FROM json_each(?))',
+    [jsonIds(messages)],
   );
-  await sweepMessages(tx, new Set(copies.map((copy) => copy.message_id)));
+  await settleEntries(tx, book, [...copies.flatMap((copy) => copy.entry_id ?? []), ...showing.map((row) => row.id)]);
+  await sweepMessages(tx, messages);
 }
 
 /** After copies left: entries without copies are expunged, the others keep true bytes and account keywords. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { MergeboxError } from '../util/errors.js';
+import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 import { Handle, type SqlParams } from './driver.js';
 import { migrate } from './migrate.js';
 
@@ -75,7 +75,9 @@ export class Store {
 
   /** Opens or creates `mergebox.db` in `dir`. Throws `corrupt` for a damaged one, with what to do. */
   static async open(dir: string): Promise<Store> {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await mkdir(dir, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+      throw new MergeboxError('unavailable', `make the directory ${dir}: ${errorText(error)}`, { cause: error });
+    });
     const file = path.join(dir, 'mergebox.db');
     const writer = await Handle.open(file, 'write');
     const readers: Handle[] = [];
@@ -98,6 +100,7 @@ export class Store {
       return new Store(id, writer, readers, number('modSeq'), number('uidValidity'));
     } catch (error) {
       await Promise.all([writer, ...readers].map((handle) => handle.close().catch(() => undefined)));
+      if (isMergeboxError(error, 'corrupt') && error.cause !== undefined) throw damaged(file, error.message);
       throw error;
     }
   }
@@ -182,8 +185,8 @@ export class Store {
     for (let n = 0; n < GROUP && this.#jobs.length > 0; n += 1) {
       const job = this.#jobs.shift()!;
       const unit = new Unit(this.#writer, this.#modSeq + 1, () => this.#nextUidValidity());
-      await this.#writer.exec('SAVEPOINT unit');
       try {
+        await this.#writer.exec('SAVEPOINT unit');
         const value = await job.task(unit);
         await unit.finish();
         await this.#writer.exec('RELEASE unit');
@@ -191,20 +194,34 @@ export class Store {
         done.push({ job, value });
         units.push(unit);
       } catch (error) {
-        await this.#writer.exec('ROLLBACK TO unit; RELEASE unit').catch(() => undefined);
         job.reject(error);
+        if (await this.#undoUnit()) continue;
+        // SQLite itself ended the transaction (a full disk, a failing one): nothing of it is left.
+        await this.#abandon(done, error);
+        return;
       }
     }
     try {
       await this.#saveCounters();
       await this.#writer.exec('COMMIT');
     } catch (error) {
-      await this.#writer.exec('ROLLBACK').catch(() => undefined);
-      for (const { job } of done) job.reject(error);
+      await this.#abandon(done, error);
       return;
     }
     this.#publish(units);
     for (const { job, value } of done) job.resolve(value);
+  }
+
+  #undoUnit(): Promise<boolean> {
+    return this.#writer.exec('ROLLBACK TO unit; RELEASE unit').then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #abandon(done: readonly { job: Job }[], error: unknown): Promise<void> {
+    await this.#writer.exec('ROLLBACK').catch(() => undefined);
+    for (const { job } of done) job.reject(error);
   }
 
   #nextUidValidity(): number {
@@ -227,7 +244,13 @@ export class Store {
       for (const id of unit.accounts) accounts.add(id);
     }
     if (mailboxes.size === 0 && accounts.size === 0) return;
-    for (const listener of this.#listeners) listener({ mailboxes, accounts });
+    for (const listener of this.#listeners) {
+      try {
+        listener({ mailboxes, accounts });
+      } catch {
+        // What was committed stays so, and the writes that wait are not this listener's.
+      }
+    }
   }
 }
 
@@ -289,8 +312,11 @@ function readTx(handle: Handle): ReadTx {
 async function quickCheck(db: Handle, file: string): Promise<void> {
   const rows = await db.all<{ quick_check: string }>('PRAGMA quick_check(1)');
   const verdict = rows[0]?.quick_check;
-  if (verdict === 'ok') return;
-  throw new MergeboxError(
+  if (verdict !== 'ok') throw damaged(file, verdict ?? 'no answer');
+}
+
+function damaged(file: string, verdict: string): MergeboxError {
+  return new MergeboxError(
     'corrupt',
     `open database ${file}: it is damaged (${verdict}). Stop Mergebox, move the file away and start again: ` +
       'everything but unsent changes is read again from the servers',
