@@ -12,6 +12,7 @@ import type { WriteTx } from '../store/store.js';
 import { createEntry } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { MailContext } from './context.js';
+import { crlfLines } from './line-ends.js';
 import { requireFlagRoom } from './flag-room.js';
 
 export interface AppendMessage {
@@ -22,6 +23,7 @@ export interface AppendMessage {
 }
 
 interface Prepared {
+  readonly bytes: Buffer;
   readonly message: NewMessage;
   readonly from: string | null;
   readonly flags: string;
@@ -50,7 +52,7 @@ export async function appendMessages(
     });
   return pinAll(
     context,
-    messages.map((each) => each.bytes),
+    prepared.map((each) => each.bytes),
     commit,
   );
 }
@@ -68,8 +70,10 @@ async function prepare(context: MailContext, append: AppendMessage): Promise<Pre
       `message of ${append.bytes.length} octets; at most ${context.maxMessageBytes} are allowed`,
     );
   }
-  const meta = await deriveLargeMetadata(append.bytes, context.dedupe);
+  const bytes = await crlfLines(append.bytes);
+  const meta = await deriveLargeMetadata(bytes, context.dedupe);
   return {
+    bytes,
     message: { ...meta.message, pinned: meta.sha256 },
     from: fromAddress(fieldValue(meta.message.header, 'From')),
     flags: appendFlags(append.flags),

@@ -124,8 +124,14 @@ async function verify(
   await context.upstream.fetchBody(ref, uid, { start: () => undefined, chunk: (chunk) => void hash.update(chunk) });
   const same = hash.digest('hex') === createHash('sha256').update(bytes).digest('hex');
   await context.store.write(async (tx) => {
-    if (same) await tx.run('UPDATE message SET pinned = NULL WHERE id = ?', [target!.message_id]);
-    else {
+    if (same) {
+      // Other copies of it that are still on their way need the bytes, wherever this one goes meanwhile.
+      await tx.run(
+        `UPDATE message SET pinned = NULL WHERE id = ?
+         AND NOT EXISTS (SELECT 1 FROM copy WHERE copy.message_id = message.id AND copy.state = 'pending')`,
+        [target!.message_id],
+      );
+    } else {
       context.log.warn(
         { folder: targetFolder!.path, uid },
         'the server changed the mail it was given: our bytes are kept',

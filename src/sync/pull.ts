@@ -1,6 +1,7 @@
 import { envelopeWire } from '../mail/envelope.js';
 import { flagText } from '../mail/flags.js';
 import { mergeKey, messageKeys } from '../mail/identity.js';
+import { countUids } from '../store/copies.js';
 import { folderById, saveCursor, setFlagsOffered, setHeld, setUidValidity } from '../store/folders.js';
 import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
@@ -56,7 +57,10 @@ async function pull(
   const flagged = await applyFlags(context, folder, diff);
   await fetchArrivals(context, folder, reader, diff.arrivals);
   const lost = await store.read((tx) => lostCopies(tx, folder.id));
-  const held = holdReason(context, folder, reader, { ...diff, gone: diff.vanished.length + lost.length }, options);
+  const gone = diff.vanished.length + lost.length;
+  // After a UIDVALIDITY reset nothing is known by its UID: what was found again counts.
+  const known = lost.length === 0 ? diff.known : lost.length + (await store.read((tx) => countUids(tx, folder.id)));
+  const held = holdReason(context, folder, reader, { ...diff, known, gone }, options);
   if (held === null) {
     await store.write(async (tx) => {
       if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
@@ -69,7 +73,7 @@ async function pull(
     await store.write((tx) => setHeld(tx, folder.id, held));
   }
   if (options.place) await placeFolder(context, folder.id);
-  return { changed: flagged + diff.arrivals.length + diff.vanished.length + lost.length > 0, held };
+  return { changed: flagged + diff.arrivals.length + gone > 0, held };
 }
 
 /** A folder's first UIDVALIDITY, or a new one: then every copy is looked for again by content. */

@@ -291,7 +291,7 @@ function points(calls: readonly string[]): Point[] {
       const counts = everything ? !/^\S+ (?:connect|list|watch)|after$/.test(call) : index % 12 === 0;
       return counts ? [{ call, nth, fault: 'crash' }] : [];
     }
-    const some = call.endsWith('before') ? (['lost connection', 'refusal'] as const) : (['crash'] as const);
+    const some = call.endsWith('before') ? (['refusal'] as const) : (['crash'] as const);
     const faults = FAULTS.filter((fault) => fault !== 'refusal' || call.endsWith('before'));
     return (everything ? faults : some).map((fault) => ({ call, nth, fault }));
   });
