@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { access, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
 import { PinnedFiles } from './cache/pinned-files.js';
@@ -47,6 +47,7 @@ export class UserService {
 
   static async open(config: Config, user: UserConfig, memory: MemoryCache, log: Log): Promise<UserService> {
     const dir = path.join(config.dataDir, 'users', encodeURIComponent(user.name));
+    await rescuePinned(dir, log);
     const store = await Store.open(dir);
     const book = await openAccounts(
       store,
@@ -164,6 +165,22 @@ function policyOf(user: UserConfig, account: AccountConfig) {
     folders: Object.fromEntries(Object.entries(account.folders).filter(([, folder]) => folder !== undefined)),
     isDefault: account.id === user.defaultAccount,
   };
+}
+
+/**
+ * Pinned files may be the only copies of mail. A database that starts anew, because the old one was damaged, knows none
+ * of them, and the sweep would take them: they are set aside for a person.
+ */
+async function rescuePinned(dir: string, log: Log): Promise<void> {
+  const missing = await access(path.join(dir, 'mergebox.db')).then(
+    () => false,
+    () => true,
+  );
+  const pinned = path.join(dir, 'pinned');
+  if (!missing || (await readdir(pinned).catch(() => [])).length === 0) return;
+  const kept = path.join(dir, `kept-${new Date().toISOString().replaceAll(':', '')}`);
+  await rename(pinned, kept);
+  log.warn({ kept }, 'the database is new, but mail was waiting for its upload: it is kept there, one file each');
 }
 
 /** The disk cache names bodies by row ids, so it belongs to one database; what another one left is removed. */
