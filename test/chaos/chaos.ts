@@ -7,7 +7,7 @@ import { FaultActor, type FaultLevel } from './fault-actor.js';
 import { Journal } from './journal.js';
 import { MailModel } from './mails.js';
 import { snapshotText, takeSnapshot } from './snapshot.js';
-import { storeFaults } from './store-checks.js';
+import { owedLines, storeFaults } from './store-checks.js';
 import { UidHistory } from './uid-history.js';
 import { startUpstreams, type Upstream } from './upstreams.js';
 
@@ -53,6 +53,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
       model: new MailModel(),
       accounts: upstreams.map(({ id }) => id),
       stops: 0,
+      up: Promise.resolve(),
       expunge: options.expunge ?? true,
     };
     const { rounds, faults } = await playRounds(options, scene, upstreams);
@@ -107,7 +108,10 @@ async function play(actor: Actor, random: Random, operations: number): Promise<v
 async function restFaults(scene: Scene, upstreams: readonly Upstream[], history: UidHistory): Promise<string[]> {
   const { box, model, journal } = scene;
   const unsettled = await settle(box, journal);
-  if (unsettled !== null) return [unsettled];
+  if (unsettled !== null) {
+    await box.kill();
+    return [unsettled, ...(await owedLines(box))];
+  }
   const first = await takeSnapshot(box, upstreams);
   const faults = [...snapshotFaults(first, upstreams, model), ...history.add(first.merged)];
   const again = await settle(box, journal);
@@ -120,7 +124,6 @@ async function restFaults(scene: Scene, upstreams: readonly Upstream[], history:
   if (code !== 0) faults.push(`serve ended with ${code} on SIGTERM`);
   faults.push(...(await storeFaults(box, upstreams)));
   await box.start();
-  scene.stops += 1;
   return faults;
 }
 
@@ -130,7 +133,7 @@ async function settle(box: Mergebox, journal: Journal): Promise<string | null> {
     const { code, stdout, stderr } = await box.command(['sync', '--wait', '--timeout', '60'], { timeoutMs: 90_000 });
     if (code === 0) return null;
     const text = `${stdout}${stderr}`;
-    const held = [...text.matchAll(/^\s*(?:alice\s+)?(\w+).*vanished from/gm)].map((match) => match[1]!);
+    const held = [...text.matchAll(/^alice\/(\w+): .*vanished from/gm)].map((match) => match[1]!);
     if (held.length === 0 || n > 4) return `sync --wait exited ${code}: ${text}`;
     for (const account of held) {
       const released = await box.command(['release', account]);

@@ -32,6 +32,8 @@ export interface Scene {
   readonly accounts: readonly string[];
   /** Rises whenever the daemon is stopped or killed: what was under way then may be done or not. */
   stops: number;
+  /** Resolves when the daemon accepts logins again; at once while it does. */
+  up: Promise<void>;
   readonly expunge: boolean;
 }
 
@@ -53,6 +55,7 @@ export class ClientActor {
     const { journal } = this.#scene;
     const kind = random.weighted(WEIGHTS);
     const told = { what: '' };
+    await this.#scene.up;
     if (this.#born !== this.#scene.stops) this.close();
     const stops = this.#scene.stops;
     this.#born = stops;
@@ -67,7 +70,7 @@ export class ClientActor {
       this.close();
       const text = (error as Error).message;
       journal.did(this.name, kind, told.what, `! ${text.slice(0, 60)}`);
-      const excused = stops !== this.#scene.stops || !this.#scene.box.running || /: NO /.test(text);
+      const excused = stops !== this.#scene.stops || /: NO /.test(text);
       if (!excused) journal.fault(`${this.name}: ${kind} ${told.what}: ${text}`);
     }
   }

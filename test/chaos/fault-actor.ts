@@ -42,7 +42,6 @@ export class FaultActor {
   }
 
   async #run(kind: string, at: Upstream, pause: number): Promise<void> {
-    const { box } = this.#scene;
     switch (kind) {
       case 'cut':
         return at.proxy.cut();
@@ -60,14 +59,18 @@ export class FaultActor {
       case 'reset':
         return this.#resetUidValidity(at);
       default:
-        // Told before, so that what fails from now on is excused, and after, for what began meanwhile.
         this.#scene.stops += 1;
         this.#scene.journal.say(`fault: ${kind}`);
-        if (kind === 'kill') await box.kill();
-        else await box.terminate();
-        await box.start();
-        this.#scene.stops += 1;
+        this.#scene.up = this.#restart(kind === 'kill');
+        await this.#scene.up;
     }
+  }
+
+  async #restart(kill: boolean): Promise<void> {
+    const { box } = this.#scene;
+    if (kill) await box.kill();
+    else await box.terminate();
+    await box.start();
   }
 
   /** The server forgets which UIDs its INBOX had: they start again under another UIDVALIDITY. */

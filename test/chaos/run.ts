@@ -42,7 +42,7 @@ async function report({ journal, rounds, faults, log }: ChaosResult): Promise<vo
   await writeFile(join(dir, 'operations.log'), `${journal.lines.join('\n')}\n`);
   await writeFile(join(dir, 'mergebox.log'), `${log}\n`);
   process.stdout.write(
-    `FAULTS (seed ${seed}, operations and log in ${dir}):\n${faults.map((fault) => `  ${fault}`).join('\n')}\n`,
+    `FAULTS (seed ${seed}, operations and log in ${dir}):\n${faults.map((fault) => `! ${fault}`).join('\n')}\n`,
   );
   process.exitCode = 1;
 }

@@ -30,6 +30,26 @@ export async function storeFaults(box: Mergebox, upstreams: readonly Upstream[])
   }
 }
 
+/** What a daemon that does not come to rest still owed, and the folders that matter to it. */
+export async function owedLines(box: Mergebox): Promise<string[]> {
+  const store = await Store.open(join(box.dir, 'data', 'users', 'alice'));
+  try {
+    return await store.read(async (tx) => {
+      const actions = await tx.all(
+        `SELECT action.*, source.state AS source, source.uid AS source_uid, target.state AS target, target.uid AS target_uid,
+         target_folder.path, target_folder.state AS folder_state, target_folder.uid_validity FROM action
+         LEFT JOIN copy AS source ON source.id = action.copy_id LEFT JOIN copy AS target ON target.id = action.target_id
+         LEFT JOIN folder AS target_folder ON target_folder.id = target.folder_id`,
+      );
+      const copies = await tx.all("SELECT * FROM copy WHERE state <> 'live' OR uid IS NULL");
+      const folders = await tx.all("SELECT * FROM folder WHERE state <> 'live' OR held IS NOT NULL");
+      return [...actions, ...copies, ...folders].map((row) => JSON.stringify(row));
+    });
+  } finally {
+    await store.close();
+  }
+}
+
 /** Every command that removed mail names what the ledger holds, or at least what the log says was authorised. */
 async function ledgerFaults(store: Store, box: Mergebox, upstreams: readonly Upstream[]): Promise<string[]> {
   const rows = await store.read((tx) =>

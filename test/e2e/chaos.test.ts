@@ -1,0 +1,19 @@
+import t, { type Test } from 'tap';
+import { runChaos } from '../chaos/chaos.js';
+
+t.setTimeout(180_000);
+
+/** A few rounds of what `npm run chaos` does for as long as one likes; a failure prints every operation. */
+async function short(t: Test, options: Parameters<typeof runChaos>[0]): Promise<void> {
+  const { faults, journal, rounds } = await runChaos(options);
+  t.equal(rounds, options.rounds);
+  t.same(faults, [], `seed ${options.seed}: all agree at rest`, { operations: faults.length > 0 ? journal.lines : [] });
+}
+
+t.test('clients, servers and the merged view agree after random operations', async (t) => {
+  await short(t, { seed: 5, rounds: 2, operations: 12, faults: 'none' });
+});
+
+t.test('and after cuts, stalls, server restarts, new UIDVALIDITYs and kill -9 in between', async (t) => {
+  await short(t, { seed: 21, rounds: 3, operations: 12, faults: 'all' });
+});
