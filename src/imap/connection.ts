@@ -6,6 +6,7 @@ import { ParseError } from '../wire/parse-error.js';
 import type { TableCommand } from './command.js';
 import { ConnectionEnded } from './connection-ended.js';
 import { type ByteStream, DeflateStream } from './deflate-stream.js';
+import type { LiteralRoom } from './literal-room.js';
 import { Output } from './output.js';
 import { bad, no, type Reply } from './reply.js';
 import { Session, type SessionIo, type SessionServices } from './session.js';
@@ -16,6 +17,8 @@ export interface ConnectionOptions {
   readonly startTls: boolean;
   readonly services: SessionServices;
   readonly commands: ReadonlyMap<string, TableCommand>;
+  /** Where messages that are sent find room. */
+  readonly room: LiteralRoom;
   /** The server side of a TLS handshake over the socket; resolves when it is done. */
   secure(socket: Socket): Promise<TLSSocket>;
   /** Counts a session of the user; false when there are too many. `release` is called with it at the end. */
@@ -50,6 +53,8 @@ export class Connection implements SessionIo {
   #partialSince = 0;
   #partialBytes = 0;
   #admitted: string | null = null;
+  /** Octets taken of the room for messages, for the command that is read or executed. */
+  #taken = 0;
 
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
@@ -82,6 +87,7 @@ export class Connection implements SessionIo {
       }
     } finally {
       this.#session.close();
+      this.#giveRoom();
       if (this.#admitted !== null) this.#options.releaseUser(this.#admitted);
       await this.#finish();
     }
@@ -271,6 +277,7 @@ export class Connection implements SessionIo {
       case 'line':
         throw new Error('a line nobody asked for');
     }
+    if (event.type !== 'literal') this.#giveRoom();
     const { limits } = this.#options.services;
     if (this.#session.badCommands >= limits.badCommands) await this.#bye('Too many bad commands');
     if (this.#session.loginFailures >= limits.loginAttempts) await this.#bye('Too many failed logins');
@@ -284,6 +291,7 @@ export class Connection implements SessionIo {
       return;
     }
     this.#reader.rejectLiteral();
+    this.#giveRoom();
     await this.#session.reply(event.tag, refusal);
     // RFC 7888 §4: a client that sends more than anybody would store without asking is cut rather than read.
     if (event.nonSync && event.size > 2 * this.#options.services.limits.messageBytes)
@@ -299,12 +307,23 @@ export class Connection implements SessionIo {
     }
     if (command === 'APPEND') {
       // RFC 7889 §4: refused before the bytes are sent.
-      return size + total > limits.messageBytes
-        ? no(`A message may have ${limits.messageBytes} octets`, 'TOOBIG')
-        : null;
+      if (size + total > limits.messageBytes) return no(`A message may have ${limits.messageBytes} octets`, 'TOOBIG');
+      return this.#takeRoom(size) ? null : no('Too many messages are sent at once, try again later', 'LIMIT');
     }
     if (size > limits.literalBytes) return bad(`A literal may have ${limits.literalBytes} octets here`);
     return size + total > limits.commandBytes ? bad('Too many literals in one command') : null;
+  }
+
+  #takeRoom(octets: number): boolean {
+    if (!this.#options.room.take(this.#admitted ?? '', octets)) return false;
+    this.#taken += octets;
+    return true;
+  }
+
+  #giveRoom(): void {
+    if (this.#taken === 0) return;
+    this.#options.room.give(this.#admitted ?? '', this.#taken);
+    this.#taken = 0;
   }
 
   async #bye(text: string): Promise<never> {

@@ -11,6 +11,8 @@ export interface ImapLimits {
   readonly commandBytes: number;
   /** Octets of one APPEND message (RFC 7889); from the configuration. */
   readonly messageBytes: number;
+  /** Octets of all messages that are on their way in at once, as a multiple of the largest; a user gets half of it. */
+  readonly messagesInMemory: number;
   /** Malformed or unknown commands until the connection is cut: a client does not guess that often, a scanner does. */
   readonly badCommands: number;
   /** Failed logins on one connection until it is cut; the backend throttles across connections. */
@@ -33,8 +35,10 @@ export interface ImapLimits {
   readonly readAheadBytes: number;
   /** Connections of one user; from the configuration. */
   readonly sessionsPerUser: number;
-  /** Connections of one client address; from the configuration. */
+  /** Connections of one client address, or of one /64 of IPv6; from the configuration. */
   readonly sessionsPerAddress: number;
+  /** Connections in all: each is a descriptor, of which files need some as well. */
+  readonly sessions: number;
   /** Milliseconds that a graceful close waits for running commands. */
   readonly closeMs: number;
 }
@@ -44,6 +48,7 @@ export const DEFAULT_LIMITS: ImapLimits = {
   loginLiteralBytes: 4_096,
   commandBytes: 262_144,
   messageBytes: 67_108_864,
+  messagesInMemory: 8,
   badCommands: 20,
   loginAttempts: 5,
   loginMs: 60_000,
@@ -56,5 +61,6 @@ export const DEFAULT_LIMITS: ImapLimits = {
   readAheadBytes: 131_072,
   sessionsPerUser: 64,
   sessionsPerAddress: 256,
+  sessions: 8_192,
   closeMs: 5_000,
 };

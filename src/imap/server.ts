@@ -1,8 +1,10 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
+import { addressKey } from '../auth/address.js';
 import { errorText } from '../util/errors.js';
 import { COMMANDS } from './commands/table.js';
 import { Connection } from './connection.js';
+import { LiteralRoom } from './literal-room.js';
 import { SessionCounter } from './session-counter.js';
 import type { SessionServices } from './session.js';
 
@@ -28,6 +30,7 @@ export class ImapServer {
   readonly #handshakes = new Set<Socket>();
   readonly #users: SessionCounter;
   readonly #addresses: SessionCounter;
+  readonly #room: LiteralRoom;
   #context: SecureContext | null = null;
   #closing = false;
 
@@ -35,6 +38,7 @@ export class ImapServer {
     this.#options = options;
     this.#users = new SessionCounter(options.limits.sessionsPerUser);
     this.#addresses = new SessionCounter(options.limits.sessionsPerAddress);
+    this.#room = new LiteralRoom(options.limits.messageBytes * options.limits.messagesInMemory);
   }
 
   /** Adds a listener; resolves with its real port once it accepts, rejects when it cannot. */
@@ -93,11 +97,13 @@ export class ImapServer {
     const peer = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
     const ignore = (): void => undefined;
     socket.on('error', ignore);
-    if (this.#closing || !this.#addresses.admit(peer)) {
-      this.#options.log.info({ peer }, 'IMAP connection refused: too many from this address');
+    const address = addressKey(peer);
+    const full = this.#running.size >= this.#options.limits.sessions;
+    if (this.#closing || full || !this.#addresses.admit(address)) {
+      this.#options.log.info({ peer }, `IMAP connection refused: too many${full ? '' : ' from this address'}`);
       // Before a handshake nothing can be said in TLS.
       if (tls === 'implicit') socket.destroy();
-      else socket.end('* BYE Too many connections from your address\r\n', () => socket.destroy());
+      else socket.end(`* BYE Too many connections${full ? '' : ' from your address'}\r\n`, () => socket.destroy());
       return;
     }
     try {
@@ -105,7 +111,7 @@ export class ImapServer {
     } catch (error) {
       this.#options.log.debug({ peer, reason: errorText(error) }, 'IMAP handshake failed');
     } finally {
-      this.#addresses.release(peer);
+      this.#addresses.release(address);
     }
   }
 
@@ -115,6 +121,7 @@ export class ImapServer {
       startTls,
       services: this.#options,
       commands: COMMANDS,
+      room: this.#room,
       secure: (plain) => this.#secure(plain),
       admitUser: (user) => this.#users.admit(user),
       releaseUser: (user) => this.#users.release(user),

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { mail, setup } from './imap-support.js';
+import { mail, type RawClient, setup } from './imap-support.js';
 
 t.test('APPEND', async (t) => {
   const { login, alice } = await setup(t);
@@ -111,4 +111,27 @@ t.test('EXPUNGE and UID EXPUNGE', async (t) => {
   t.same(await client.lines('EXPUNGE'), ['. OK EXPUNGE completed']);
   t.match((await client.lines('EXPUNGE 1'))[0], /^\. BAD /);
   t.match((await client.lines('UID EXPUNGE'))[0], /^\. BAD /);
+});
+
+t.test('messages on their way in have room together, of which a user gets half', async (t) => {
+  const { login, connect } = await setup(t, { limits: { messageBytes: 100, messagesInMemory: 4 } });
+  const [first, second, third] = [await login(), await login(), await login()];
+  const begin = async (client: RawClient): Promise<string> => {
+    client.send('a APPEND INBOX {100}\r\n');
+    return client.expect(/\r\n/);
+  };
+  t.match(await begin(first), /^\+ /);
+  t.match(await begin(second), /^\+ /, 'at the cap');
+  t.match(await begin(third), /^a NO \[LIMIT\] /, 'one over it');
+  const bob = await connect();
+  await bob.ok('LOGIN bob hidden');
+  t.match(await begin(bob), /^\+ /, 'another user is not affected');
+  first.send(`${'x'.repeat(100)}\r\n`);
+  t.match(await first.expect(/\r\n/), /^a OK /);
+  t.match(await begin(third), /^\+ /, 'when one is stored');
+  second.destroy();
+  let answer = await begin(first);
+  // The server hears of it in its own time.
+  while (answer.startsWith('a NO [LIMIT]')) answer = await begin(first);
+  t.match(answer, /^\+ /, 'when one is given up');
 });

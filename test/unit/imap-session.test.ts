@@ -273,6 +273,13 @@ t.test('connections are limited per user and per address', async (t) => {
   t.match((await (await connect()).lines('LOGIN alice secret'))[0], /^\. OK /, 'a place is free again');
 });
 
+t.test('connections are limited in all', async (t) => {
+  const { connect } = await setup(t, { limits: { sessions: 2 } });
+  t.match((await connect()).greeting, /^\* OK /);
+  t.match((await connect()).greeting, /^\* OK /, 'at the cap');
+  t.equal((await connect()).greeting, '* BYE Too many connections\r\n', 'one over it');
+});
+
 t.test('close says BYE to all and waits for the running command', async (t) => {
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => {
