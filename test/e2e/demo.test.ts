@@ -285,7 +285,7 @@ print('true')
     const config = join(demo.dir, 'config.json');
     const status = await runMergebox(['status', '--config', config]);
     t.equal(status.code, 0, status.stderr);
-    t.match(status.stdout, /alice +work +(idle|syncing)[^]*alice +home +(idle|syncing)[^]*healthy/);
+    t.match(status.stdout, /alice +work +(idle|syncing)[\s\S]*alice +home +(idle|syncing)[\s\S]*healthy/);
     const check = await runMergebox(['check', '--config', config]);
     t.equal(check.code, 0, check.stdout + check.stderr);
     t.match(check.stdout, /alice\/work: imap 127\.0\.0\.1:\d+ \(none\): logged in/);
