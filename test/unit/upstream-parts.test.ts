@@ -131,6 +131,11 @@ t.test('FlagTexts are canonical, and bounded however many a server invents', (t)
   t.equal(at('b \\seen \\Recent A'), '\\Seen A b');
   for (let n = 0; n < MAX_FLAG_TEXTS * 2; n += 1) at(`k${n}`);
   t.equal(at('\\SEEN'), '\\Seen');
+  t.equal(
+    at('\\Seen a"b {3} caf\u00e9 \u0001x ] \\Own a\\b $Account_home ok'),
+    '\\Seen \\Own ok',
+    'what no client can read',
+  );
   const long = 'x'.repeat(200);
   t.equal(
     at(`\\Seen ${[1, 2, 3, 4, 5, 6].map((n) => `${n}${long}`).join(' ')}`).length,
