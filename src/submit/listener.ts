@@ -6,6 +6,7 @@ import {
   type SMTPServerDataStream,
   type SMTPServerSession,
 } from 'smtp-server';
+import { addressKey } from '../auth/address.js';
 import { errorText, isMergeboxError } from '../util/errors.js';
 import { Client } from './client.js';
 import { withContent } from './content.js';
@@ -75,8 +76,9 @@ export class Listener {
     const client = new Client(connection);
     this.#clients.set(session, client);
     this.#open.add(client);
-    const count = (this.#perAddress.get(session.remoteAddress) ?? 0) + 1;
-    this.#perAddress.set(session.remoteAddress, count);
+    const address = addressKey(session.remoteAddress);
+    const count = (this.#perAddress.get(address) ?? 0) + 1;
+    this.#perAddress.set(address, count);
     // RFC 6409 §4.3, RFC 4954 §4: no password in clear, so AUTH does not exist before STARTTLS.
     session.disabledCommands = this.#config.tls === 'starttls' ? ['AUTH'] : [...this.#server.options.disabledCommands];
     if (count > SUBMIT_LIMITS.clientsPerAddress) throw new Refusal(421, '4.7.0', 'too many connections from there');
@@ -183,9 +185,10 @@ export class Listener {
     this.#clients.delete(session);
     this.#open.delete(client);
     client.end();
-    const left = (this.#perAddress.get(session.remoteAddress) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(session.remoteAddress, left);
-    else this.#perAddress.delete(session.remoteAddress);
+    const address = addressKey(session.remoteAddress);
+    const left = (this.#perAddress.get(address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(address, left);
+    else this.#perAddress.delete(address);
   }
 }
 
