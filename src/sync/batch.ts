@@ -75,10 +75,16 @@ function isRunnable(action: LoadedAction, now: number): boolean {
   if (row.next_try > now) return false;
   if (targetFolder && targetFolder.state !== 'live') return false;
   // A copy without a UID is on its way, or looked for after a UIDVALIDITY reset.
-  if (!copy || copy.uid !== null || row.kind === 'expunge') return true;
+  if (!copy || copy.uid !== null) return true;
+  if (row.kind === 'expunge') return !isLookedFor(action);
   // Looked for in vain: the executor knows what becomes of the target.
   const lost = copy.state === 'doomed' && folder !== undefined && folder.uid_next !== null;
   return lost || (target?.uid !== null && target?.uid !== undefined);
+}
+
+/** Whether the copy lost its UID to a UIDVALIDITY reset and may be found again. */
+export function isLookedFor({ copy, folder }: LoadedAction): boolean {
+  return copy?.uid === null && folder !== undefined && folder.uid_validity !== null && folder.uid_next === null;
 }
 
 function batchKey({ row, copy, target }: LoadedAction): string {

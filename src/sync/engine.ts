@@ -236,7 +236,7 @@ export class AccountEngine {
   }
 
   async #pull(folder: Pick<FolderRow, 'id'>): Promise<PullResult> {
-    const options = { place: this.#mayPlace(), released: this.#released, fresh: this.#fresh };
+    const options = { place: this.#mayPlace, released: this.#released, fresh: this.#fresh };
     const result = await pullFolder(this.#context, folder.id, options);
     if (result.held === null || this.#fresh) return result;
     // The guard's second look: over connections that know nothing of the first.

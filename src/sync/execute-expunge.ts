@@ -1,11 +1,13 @@
 import { recordDestroyed, removeActions } from '../store/actions.js';
 import { dropCopies } from '../store/remove.js';
 import { authorise } from './authorise.js';
-import type { LoadedAction } from './batch.js';
+import { isLookedFor, type LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
 
 /** Removes doomed copies of one folder, exactly these, and writes them into the ledger. */
-export async function expunge(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+export async function expunge(context: SyncContext, loaded: readonly LoadedAction[]): Promise<void> {
+  const batch = loaded.filter((action) => !isLookedFor(action));
+  if (batch.length === 0) return;
   const folder = batch[0]!.folder;
   const present = batch.filter(({ copy }) => copy && copy.state === 'doomed' && copy.uid !== null);
   if (folder && folder.uid_validity !== null && present.length > 0) {

@@ -13,8 +13,11 @@ import type { SyncContext } from './context.js';
 import { diffFolder, type FolderDiff } from './diff.js';
 
 export interface PullOptions {
-  /** Whether clients may see arrivals at once, or the first sync of all accounts is still collecting them. */
-  readonly place: boolean;
+  /**
+   * Whether clients may see arrivals at once, or the first sync of all accounts is still collecting them; asked when
+   * they are recorded, since that may end meanwhile.
+   */
+  readonly place: () => boolean;
   /** A person released this account: removals are believed. */
   readonly released: boolean;
   /** The pull runs on connections made after the folder was held. */
@@ -72,7 +75,7 @@ async function pull(
     context.log.warn({ folder: folder.path, reason: held }, 'deletions held');
     await store.write((tx) => setHeld(tx, folder.id, held));
   }
-  if (options.place) await placeFolder(context, folder.id);
+  if (options.place()) await placeFolder(context, folder.id);
   return { changed: flagged + diff.arrivals.length + gone > 0, held };
 }
 
