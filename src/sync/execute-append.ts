@@ -55,9 +55,12 @@ async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, by
   const told = await context.upstream.append(folder.path, { bytes, flags, internalDate: copy.internal_date });
   if (!told) return;
   await context.store.write(async (tx) => {
-    // Of a folder never looked at, this is the first that is known.
-    const first = 'UPDATE folder SET uid_validity = ? WHERE id = ? AND uid_validity IS NULL';
-    await tx.run(first, [told.uidValidity, folder.id]);
+    // Of a folder never looked at, this is the first that is known; UIDs go on from here.
+    await tx.run('UPDATE folder SET uid_validity = ?, uid_next = ? WHERE id = ? AND uid_validity IS NULL', [
+      told.uidValidity,
+      told.uid,
+      folder.id,
+    ]);
     if ((await folderById(tx, folder.id))?.uid_validity !== told.uidValidity) return;
     // All of the copy's flags count as agreed on: those the server cannot hold are never read as cleared.
     await bindCopy(tx, context.book, copy.id, told.uid, copy.flags);
