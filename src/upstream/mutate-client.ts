@@ -45,7 +45,7 @@ export function mailboxArgument(path: string): Argument {
 export const atom = (value: string): Argument => ({ type: 'ATOM', value });
 
 /** More than any LIST or SEARCH answer has any reason to be. */
-const MAX_ANSWER = 67_108_864;
+const MAX_ANSWER = 16_777_216;
 
 /** One imapflow connection, which serves once; refusals throw, silence ends it, and no error event goes unheard. */
 export class MutateClient {
@@ -210,7 +210,7 @@ export class MutateClient {
         );
       }
     };
-    const timer = setInterval(look, Math.max(20, Math.min(5_000, patience / 4)));
+    const timer = setInterval(look, Math.max(20, Math.min(1_000, patience / 4)));
     try {
       return await task();
     } catch (error) {
