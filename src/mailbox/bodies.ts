@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { BodyCache, BodyFetch } from '../cache/body-cache.js';
 import type { PinnedFiles } from '../cache/pinned-files.js';
 import type { StoredBody } from '../cache/stored-body.js';
@@ -7,6 +8,10 @@ import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 
 /** Fetches the bytes of one copy from its server. */
 export type FetchCopy = (place: BodyPlace, sink: Parameters<BodyFetch>[0]) => Promise<void>;
+
+/** How often a mail that is on its way from one folder to another is looked for, and the pause between, ms. */
+const TRIES = 5;
+const PAUSE_MS = 50;
 
 /** The bytes of messages: pinned, cached, or from whichever server has them. */
 export class Bodies {
@@ -26,11 +31,24 @@ export class Bodies {
   async load(messageId: number): Promise<StoredBody> {
     const key = String(messageId);
     const cached = await this.#cache.get(key);
-    if (cached) return cached;
+    if (cached) return this.#lasting(messageId, cached);
     const found = await this.#store.read((tx) => placesOf(tx, messageId));
     if (!found) throw new MergeboxError('nonexistent', 'the message was expunged');
     if (found.pinned) return this.#pinned.get(found.pinned);
-    return this.#cache.getOrFetch(key, (sink) => this.#fetchAny(found.places, sink));
+    const fetched = await this.#cache.getOrFetch(key, (sink) => this.#fetchMoving(messageId, found.places, sink));
+    return this.#lasting(messageId, fetched);
+  }
+
+  /** A body whose file is evicted while somebody reads it is fetched again. */
+  #lasting(messageId: number, body: StoredBody): StoredBody {
+    return {
+      size: body.size,
+      read: (start, end) =>
+        body.read(start, end).catch(async (error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') throw error;
+          return (await this.load(messageId)).read(start, end);
+        }),
+    };
   }
 
   /** The whole message in memory. */
@@ -44,24 +62,42 @@ export class Bodies {
     return this.#cache.settle();
   }
 
-  async #fetchAny(places: readonly BodyPlace[], sink: Parameters<BodyFetch>[0]): Promise<void> {
-    const failures: string[] = [];
+  /** A mail that a MOVE has taken from where we knew it is known at its new place in a moment. */
+  async #fetchMoving(messageId: number, known: readonly BodyPlace[], sink: Parameters<BodyFetch>[0]): Promise<void> {
+    let places = known;
+    for (let attempt = 1; ; attempt += 1) {
+      const failures = await this.#fetchAny(places, sink);
+      if (failures === null) return;
+      const gone = failures.length > 0 && failures.every((error) => isMergeboxError(error, 'nonexistent'));
+      if (!gone || attempt === TRIES) {
+        const texts = failures.map(errorText).join('; ') || 'no server has it now';
+        throw new MergeboxError('unavailable', `fetch message: ${texts}`);
+      }
+      await delay(PAUSE_MS * attempt);
+      places = (await this.#store.read((tx) => placesOf(tx, messageId)))?.places ?? [];
+    }
+  }
+
+  /** Null when one of the places had the mail, else why none had. */
+  async #fetchAny(places: readonly BodyPlace[], sink: Parameters<BodyFetch>[0]): Promise<unknown[] | null> {
+    const failures: unknown[] = [];
     let started = false;
     for (const place of places) {
       try {
-        return await this.#fetch(place, {
+        await this.#fetch(place, {
           start: (size) => {
             started = true;
             sink.start(size);
           },
           chunk: sink.chunk,
         });
+        return null;
       } catch (error) {
         // Half a body is in the sink already: the next server's bytes must not be added to it.
         if (started || isMergeboxError(error, 'aborted')) throw error;
-        failures.push(errorText(error));
+        failures.push(error);
       }
     }
-    throw new MergeboxError('unavailable', `fetch message: ${failures.join('; ') || 'no server has it now'}`);
+    return failures;
   }
 }
