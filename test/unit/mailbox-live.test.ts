@@ -82,7 +82,11 @@ t.test('LiveListing: equals a fresh load after whatever clients and servers do',
     const pick = random(seed);
     const mailboxes = await Promise.all(NAMES.map((name) => opened.mail.open(name)));
     const told = NAMES.map(() => 0);
-    for (const [n, mailbox] of mailboxes.entries()) mailbox.onChange(() => void (told[n]! += 1));
+    for (const [n, mailbox] of mailboxes.entries()) {
+      mailbox.onChange(() => {
+        told[n]! += 1;
+      });
+    }
     const done: string[] = [];
     for (let n = 0; n < 30; n += 1) done.push(await act(opened, pick));
     await opened.settle(30_000);
