@@ -58,7 +58,9 @@ export class BodyCache {
     if (bytes) return memoryBody(bytes);
     const stored = await this.#disk.get(key);
     if (!stored || stored.size > MEMORY_BODY) return stored;
-    const whole = await stored.read(0, stored.size);
+    // It may be evicted between the two, or be unreadable: then it is fetched again.
+    const whole = await stored.read(0, stored.size).catch(() => null);
+    if (whole === null) return null;
     this.#memory.set(this.#prefix + key, whole);
     return memoryBody(whole);
   }

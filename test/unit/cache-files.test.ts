@@ -129,6 +129,20 @@ t.test('BodyCache: fewer or more octets than announced are an error and leave no
   t.same(await readdir(dir), []);
 });
 
+t.test('BodyCache: one that is evicted while it is asked for is a miss or the body, never an error', async (t) => {
+  const dir = await scratch(t);
+  const cache = await BodyCache.open('alice', dir, new MemoryCache(0), 0);
+  const disk = await DiskCache.open(dir, 1 << 20);
+  await keep(disk, 'x', Buffer.from('hello'));
+  const reopened = await BodyCache.open('alice', dir, new MemoryCache(0), 0);
+  for (let n = 0; n < 50; n += 1) {
+    await keep(disk, 'x', Buffer.from('hello'));
+    const [body] = await Promise.all([reopened.get('x'), rm(path.join(dir, 'x.body'))]);
+    if (body) t.equal(String(await body.read(0, 5)), 'hello');
+  }
+  t.equal(await cache.get('x'), null);
+});
+
 t.test('BodyCache: users that share the memory cannot reach each other', async (t) => {
   const memory = new MemoryCache(1 << 20);
   const alice = await BodyCache.open('alice', await scratch(t), memory, 1 << 20);
