@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { AccountRequest, SyncRequest } from './admin/request.js';
 import { type Admin, createAdmin } from './admin/admin.js';
+import type { AccountRequest, SyncRequest } from './admin/request.js';
 import { isHealthy, type StatusReport, type SyncReport } from './admin/status.js';
 import { Authenticator } from './auth/authenticator.js';
 import { MemoryCache } from './cache/body-cache.js';

@@ -1,5 +1,6 @@
 import { access, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
+import type { AccountStatus } from './admin/status.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
 import { PinnedFiles } from './cache/pinned-files.js';
 import type { AccountConfig, Config, UserConfig } from './config/config.js';
@@ -8,7 +9,6 @@ import { Bodies } from './mailbox/bodies.js';
 import type { MailContext } from './mailbox/context.js';
 import { Listings } from './mailbox/listings.js';
 import { UserMail } from './mailbox/user-mail.js';
-import type { AccountStatus } from './admin/status.js';
 import { openAccounts } from './store/accounts.js';
 import { actionCounts, actionErrors, unparkActions } from './store/actions.js';
 import { openMergedMailboxes } from './store/mailboxes.js';

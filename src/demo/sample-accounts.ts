@@ -1,7 +1,7 @@
-import { headerEnd, fieldValue } from '../mail/header.js';
-import { decodeHeader } from '../mail/text.js';
 import { DEFAULT_LIMITS } from '../imap/limits.js';
 import { ImapServer } from '../imap/server.js';
+import { fieldValue, headerEnd } from '../mail/header.js';
+import { decodeHeader } from '../mail/text.js';
 import type { Log } from '../util/log.js';
 import { VERSION } from '../version.js';
 import { MemoryBackend } from './memory-backend.js';

@@ -1,5 +1,5 @@
-import { findPart } from '../mail/mime-section.js';
 import type { MimePart } from '../mail/mime-part.js';
+import { findPart } from '../mail/mime-section.js';
 import { TransferDecoder, type TransferEncoding, transferEncoding } from '../mail/mime-transfer.js';
 import { MergeboxError } from '../util/errors.js';
 import type { FetchPartial } from '../wire/fetch-item.js';

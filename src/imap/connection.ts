@@ -338,9 +338,14 @@ export class Connection implements SessionIo {
 
   /** Sends what is left and closes; a peer that does not take it is cut. */
   async #finish(): Promise<void> {
-    this.out.flush();
-    this.out.close();
     const socket = this.#socket;
+    try {
+      this.out.flush();
+      this.out.close();
+    } catch (error) {
+      this.#options.services.log.debug({ peer: this.peer, reason: errorText(error) }, 'IMAP client gone');
+      socket.destroy();
+    }
     if (socket.destroyed) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => socket.destroy(), this.#options.services.limits.closeMs);

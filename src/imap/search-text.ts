@@ -1,5 +1,5 @@
-import { knownCharset } from '../mail/charset.js';
 import iconv from 'iconv-lite';
+import { knownCharset } from '../mail/charset.js';
 import { MergeboxError } from '../util/errors.js';
 
 /** Text as it is compared: without case, composed and compatibility forms alike (RFC 5051 does the like). */

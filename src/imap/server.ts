@@ -5,8 +5,8 @@ import { errorText } from '../util/errors.js';
 import { COMMANDS } from './commands/table.js';
 import { Connection } from './connection.js';
 import { LiteralRoom } from './literal-room.js';
-import { SessionCounter } from './session-counter.js';
 import type { SessionServices } from './session.js';
+import { SessionCounter } from './session-counter.js';
 
 export interface ImapListenerOptions {
   readonly host: string;

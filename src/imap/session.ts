@@ -1,6 +1,6 @@
 import type { Log } from '../util/log.js';
-import { ParseError } from '../wire/parse-error.js';
 import type { CommandEvent } from '../wire/command-reader.js';
+import { ParseError } from '../wire/parse-error.js';
 import type { Backend, Mailbox, UserSession } from './backend.js';
 import { capabilities } from './capability.js';
 import type { State, TableCommand } from './command.js';

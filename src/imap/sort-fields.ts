@@ -1,8 +1,8 @@
 import { parseAddresses } from '../mail/header-address.js';
 import { parseMessageDate } from '../mail/header-date.js';
 import { HeaderPicker, pickedValue } from '../mail/header-pick.js';
-import { baseSubject } from '../mail/sort-subject.js';
 import { sortYielding } from '../mail/sort-merge.js';
+import { baseSubject } from '../mail/sort-subject.js';
 import { decodeHeader } from '../mail/text.js';
 import type { ThreadMail } from '../mail/thread.js';
 import type { SortCriterion, SortKey } from '../wire/sort.js';

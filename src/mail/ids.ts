@@ -15,7 +15,6 @@ export type ModSeq = Branded<number, 'ModSeq'>;
 export type AccountId = Branded<string, 'AccountId'>;
 
 export const uid = (n: number): Uid => n as Uid;
-export const upstreamUid = (n: number): UpstreamUid => n as UpstreamUid;
 export const modSeq = (n: number): ModSeq => n as ModSeq;
 export const accountId = (s: string): AccountId => s as AccountId;
 

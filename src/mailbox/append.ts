@@ -12,8 +12,8 @@ import type { WriteTx } from '../store/store.js';
 import { createEntry } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { MailContext } from './context.js';
-import { crlfLines } from './line-ends.js';
 import { requireFlagRoom } from './flag-room.js';
+import { crlfLines } from './line-ends.js';
 
 export interface AppendMessage {
   readonly bytes: Buffer;

@@ -92,7 +92,10 @@ function requireParams(sql: string, params: SqlParams): void {
 function sqlError(error: Error, doing: string): MergeboxError {
   const sqlCode = 'code' in error ? String(error.code) : '';
   const what = doing.replace(/\s+/g, ' ').slice(0, 120);
-  return new MergeboxError(codeOf(sqlCode), `database: ${errorText(error)} (${what})`, { cause: error });
+  // The statement is for the log; the message may go to a client.
+  return new MergeboxError(codeOf(sqlCode), `database: ${errorText(error)}`, {
+    cause: new Error(what, { cause: error }),
+  });
 }
 
 function codeOf(sqlCode: string): ErrorCode {

@@ -95,7 +95,13 @@ async function forgetFolders(
 ): Promise<void> {
   for (const folder of gone) {
     if (await tx.get("SELECT 1 FROM copy WHERE folder_id = ? AND state = 'pending' LIMIT 1", [folder.id])) {
-      await tx.run("UPDATE folder SET state = 'creating' WHERE id = ?", [folder.id]);
+      const stale = await tx.all<CopyRow>("SELECT * FROM copy WHERE folder_id = ? AND state <> 'pending'", [folder.id]);
+      await dropCopies(tx, book, stale);
+      await tx.run(
+        `UPDATE folder SET state = 'creating', uid_validity = NULL, uid_next = NULL, mod_seq = NULL, exists_count = NULL,
+         held = NULL WHERE id = ?`,
+        [folder.id],
+      );
       const detail = folder.role === null ? {} : { detail: folder.role };
       await owe(
         tx,

@@ -1,4 +1,4 @@
-import { addFlags, type FlagText, flagDelta } from '../mail/flags.js';
+import { type FlagText, flagDelta } from '../mail/flags.js';
 import { reconcileFlags, withUnholdable } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
@@ -164,10 +164,4 @@ export async function recordReappeared(tx: WriteTx, folderId: number, uids: read
     "UPDATE copy SET state = 'live' WHERE folder_id = ? AND state = 'vanished' AND uid IN (SELECT value FROM json_each(?))",
     [folderId, jsonIds(uids)],
   );
-}
-
-/** The flags a server has after a STORE of `add` and `remove` was acknowledged. */
-export function flagsAfterStore(base: FlagText, add: readonly string[], remove: ReadonlySet<string>): FlagText {
-  const kept = base.split(' ').filter((flag) => flag !== '' && !remove.has(flag.toLowerCase()));
-  return addFlags(kept.join(' '), add);
 }

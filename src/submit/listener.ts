@@ -11,8 +11,8 @@ import { errorText, isMergeboxError } from '../util/errors.js';
 import { Client } from './client.js';
 import { withContent } from './content.js';
 import { SUBMIT_LIMITS } from './limits.js';
-import { Refusal } from './reply.js';
 import type { Certificate, SubmissionListener, SubmissionParts } from './parts.js';
+import { Refusal } from './reply.js';
 import { type Delivered, Transaction } from './transaction.js';
 
 /** One listening socket of the submission service (RFC 6409) on smtp-server, which knows the protocol; the rules are ours. */

@@ -107,7 +107,8 @@ async function fail(context: SyncContext, { row }: LoadedAction, error: Error): 
   const refusals = row.attempts + 1;
   const permanent =
     isMergeboxError(error, 'cannot') ||
-    (isMergeboxError(error, 'refused') && (PERMANENT.test(error.message) || refusals >= MAX_REFUSALS));
+    (isMergeboxError(error, 'refused') && PERMANENT.test(error.message)) ||
+    (isMergeboxError(error, 'refused', 'nonexistent') && refusals >= MAX_REFUSALS);
   const delayMs = backoffDelay(refusals, { baseMs: 2_000, maxMs: 600_000 });
   context.log.warn({ action: row.id, kind: row.kind, err: errorText(error), permanent }, 'action failed');
   await context.store.write(async (tx) => {

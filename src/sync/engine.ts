@@ -8,7 +8,7 @@ import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
-import { pullFolder, type PullResult } from './pull.js';
+import { type PullResult, pullFolder } from './pull.js';
 import { Signal } from './signal.js';
 
 export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
@@ -96,8 +96,11 @@ export class AccountEngine {
   /** Believes what its folders show now, whatever the mass-deletion guard says, once. */
   async release(): Promise<void> {
     this.#released = true;
-    await this.round();
-    this.#released = false;
+    try {
+      await this.round();
+    } finally {
+      this.#released = false;
+    }
   }
 
   /** A look at all folders that starts after the call; rejects when it fails. */
@@ -120,7 +123,7 @@ export class AccountEngine {
   async settle(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
-      const { changed, held } = await abortable(this.round(), signal);
+      const { changed, held } = await this.#steadyRound(signal);
       if (held) throw new MergeboxError('refused', `${held}; see "mergebox release"`);
       const counts = (await this.#context.store.read(actionCounts)).get(this.accountId);
       if (counts && counts.parked > 0)
@@ -130,6 +133,16 @@ export class AccountEngine {
         this.#drainSignal.raise();
         await abortable(delay(20), signal);
       }
+    }
+  }
+
+  /** A round; once more when it was called off because the guard's second look renewed the connections meanwhile. */
+  async #steadyRound(signal: AbortSignal): Promise<RoundResult> {
+    try {
+      return await abortable(this.round(), signal);
+    } catch (error) {
+      if (!isMergeboxError(error, 'aborted') || signal.aborted || this.#stop.signal.aborted) throw error;
+      return await abortable(this.round(), signal);
     }
   }
 

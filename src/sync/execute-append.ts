@@ -72,8 +72,9 @@ async function isObtainable(context: SyncContext, target: CopyRow): Promise<bool
   const found = await context.store.read((tx) =>
     tx.get(
       `SELECT 1 FROM message WHERE id = ? AND (pinned IS NOT NULL OR EXISTS (
-         SELECT 1 FROM copy WHERE copy.message_id = message.id AND copy.id <> ? AND copy.state <> 'pending'))`,
-      [target.message_id, target.id],
+         SELECT 1 FROM copy WHERE copy.message_id = message.id AND (copy.uid IS NOT NULL
+         OR NOT EXISTS (SELECT 1 FROM action WHERE action.target_id = copy.id))))`,
+      [target.message_id],
     ),
   );
   return found !== undefined;

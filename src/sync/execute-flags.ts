@@ -1,12 +1,12 @@
-import { flagDelta, type FlagText, isAccountKeyword } from '../mail/flags.js';
+import { type FlagText, flagDelta, isAccountKeyword } from '../mail/flags.js';
 import { canHold } from '../mail/reconcile.js';
 import { oweFlags, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
 import type { FlagChange } from '../upstream/port.js';
 import { groupBy } from '../util/group.js';
+import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
-import { authorise } from './authorise.js';
 
 interface Push {
   readonly action: LoadedAction;

@@ -58,7 +58,7 @@ async function pull(
   if (isUnchanged(folder, reader)) return { changed: false, held: null };
   const diff = await diffFolder(store, folder, reader);
   const flagged = await applyFlags(context, folder, diff);
-  await fetchArrivals(context, folder, reader, diff.arrivals);
+  const arrived = await fetchArrivals(context, folder, reader, diff.arrivals);
   const lost = await store.read((tx) => lostCopies(tx, folder.id));
   const gone = diff.vanished.length + lost.length;
   // After a UIDVALIDITY reset nothing is known by its UID: what was found again counts.
@@ -76,7 +76,7 @@ async function pull(
     await store.write((tx) => setHeld(tx, folder.id, held));
   }
   if (options.place()) await placeFolder(context, folder.id);
-  return { changed: flagged + diff.arrivals.length + gone > 0, held };
+  return { changed: flagged + arrived + gone > 0, held };
 }
 
 /** A folder's first UIDVALIDITY, or a new one: then every copy is looked for again by content. */
@@ -130,19 +130,24 @@ async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderD
   return changed;
 }
 
-/** Newest first, so that a first sync cut short has what people read; the next page is fetched while one is written. */
+/**
+ * Newest first, so that a first sync cut short has what people read; the next page is fetched while one is written.
+ * Returns how many the server gave: it may list what it cannot fetch.
+ */
 async function fetchArrivals(
   context: SyncContext,
   folder: FolderRow,
   reader: FolderReader,
   uids: readonly number[],
-): Promise<void> {
-  if (uids.length === 0) return;
+): Promise<number> {
+  if (uids.length === 0) return 0;
+  let arrived = 0;
   let writing: Promise<void> = Promise.resolve();
   await reader.messages(
     [...uids].sort((a, b) => b - a),
     async (page) => {
       const arrivals = page.map((message) => arrivalOf(context, message));
+      arrived += arrivals.length;
       await writing;
       writing = context.store.write((tx) => recordArrivals(tx, context.book, folder, arrivals));
       // A failure is reported by the next page or below; until then it must not count as unhandled.
@@ -150,6 +155,7 @@ async function fetchArrivals(
     },
   );
   await writing;
+  return arrived;
 }
 
 const EMPTY = Buffer.alloc(0);

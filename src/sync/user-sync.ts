@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { placeCopies, PLACE_BATCH, unplacedCopies } from '../store/place.js';
 import type { AccountBook } from '../store/account-book.js';
+import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { Store } from '../store/store.js';
-import type { Log } from '../util/log.js';
 import { chunks } from '../util/group.js';
-import { AccountEngine } from './engine.js';
+import type { Log } from '../util/log.js';
 import type { SyncContext } from './context.js';
+import { AccountEngine } from './engine.js';
 
 /**
  * All accounts of one user. The very first sync collects the mail of every account before any of it is shown, so that

@@ -1,4 +1,4 @@
-import { isIP, connect as tcpConnect, type Socket } from 'node:net';
+import { isIP, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import type { Endpoint } from '../config/config.js';
 import { MergeboxError } from '../util/errors.js';

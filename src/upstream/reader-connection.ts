@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { MergeboxError } from '../util/errors.js';
+import { parseResponse, type Response, type TaggedResponse } from '../wire/response.js';
 import { FetchItems, isFetch, parseFetch } from '../wire/response-fetch.js';
 import { type LiteralSink, ResponseFramer } from '../wire/response-framer.js';
-import { parseResponse, type Response, type TaggedResponse } from '../wire/response.js';
 import { connectionError, refusal } from './errors.js';
 
 /** What a command does with the data that comes for it. Whatever a method throws ends the connection. */

@@ -1,4 +1,3 @@
-import { InputBuffer } from './input-buffer.js';
 import {
   type CommandHead,
   type HeadFault,
@@ -8,6 +7,7 @@ import {
   parseLiteralHeader,
 } from './command-head.js';
 import type { CommandLiteral } from './cursor.js';
+import { InputBuffer } from './input-buffer.js';
 import { MAX_LINE, MAX_LITERALS } from './limits.js';
 import { CommandParser } from './parser.js';
 

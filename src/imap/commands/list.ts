@@ -1,4 +1,5 @@
 import { ROLE_ATTRIBUTES } from '../../mail/ids.js';
+import { isMergeboxError } from '../../util/errors.js';
 import { formatFlagList, formatMailbox } from '../../wire/format.js';
 import { type ListArguments, parseList } from '../../wire/list.js';
 import { ParseError } from '../../wire/parse-error.js';
@@ -8,7 +9,6 @@ import { ListPattern } from '../list-pattern.js';
 import { ok } from '../reply.js';
 import type { Session } from '../session.js';
 import { checkStatusItems, writeStatus } from '../status-response.js';
-import { isMergeboxError } from '../../util/errors.js';
 
 /** LIST (RFC 9051 §6.3.9), with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819). */
 export const listCommand = defineCommand({

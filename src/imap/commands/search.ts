@@ -1,10 +1,10 @@
-import { parseSearch } from '../../wire/search.js';
 import { ParseError } from '../../wire/parse-error.js';
+import { parseSearch } from '../../wire/search.js';
 import type { SearchArguments, SearchReturn } from '../../wire/search-key.js';
 import { SetBuilder } from '../../wire/set-builder.js';
 import { type Call, defineCommand, SELECTED } from '../command.js';
 import { no, ok, type Reply } from '../reply.js';
-import { search, type SearchResult } from '../search-run.js';
+import { type SearchResult, search } from '../search-run.js';
 import { BadCharset, SearchCharset } from '../search-text.js';
 import type { Selected } from '../selected.js';
 import type { Session } from '../session.js';
