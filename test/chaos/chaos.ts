@@ -27,6 +27,8 @@ export interface ChaosOptions {
 export interface ChaosResult {
   readonly rounds: number;
   readonly faults: readonly string[];
+  /** Commands that remove mail, as the servers were sent them. */
+  readonly destructions: number;
   readonly journal: Journal;
   readonly log: string;
 }
@@ -54,10 +56,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
       accounts: upstreams.map(({ id }) => id),
       stops: 0,
       up: Promise.resolve(),
+      destructions: 0,
       expunge: options.expunge ?? true,
     };
     const { rounds, faults } = await playRounds(options, scene, upstreams);
-    return { rounds, faults, journal, log: box.log() };
+    return { rounds, faults, destructions: scene.destructions, journal, log: box.log() };
   } finally {
     for (const stop of stops.reverse()) await stop().catch(() => undefined);
   }
@@ -123,6 +126,7 @@ async function restFaults(scene: Scene, upstreams: readonly Upstream[], history:
   const code = await box.terminate();
   if (code !== 0) faults.push(`serve ended with ${code} on SIGTERM`);
   faults.push(...(await storeFaults(box, upstreams)));
+  for (const { destructions } of upstreams) scene.destructions += destructions.splice(0).length;
   await box.start();
   return faults;
 }

@@ -35,6 +35,8 @@ export interface Scene {
   /** Resolves when the daemon accepts logins again; at once while it does. */
   up: Promise<void>;
   readonly expunge: boolean;
+  /** Destructive commands that were checked against the ledger. */
+  destructions: number;
 }
 
 /** A mail client of Mergebox: keeps its connection, and makes a new one when the daemon was restarted. */

@@ -32,8 +32,9 @@ const result = await runChaos({
 });
 await report(result);
 
-async function report({ journal, rounds, faults, log }: ChaosResult): Promise<void> {
-  process.stdout.write(`seed ${seed}: ${rounds} rounds, ${journal.operations} operations\n${journal.summary()}\n`);
+async function report({ journal, rounds, faults, destructions, log }: ChaosResult): Promise<void> {
+  const sizes = `${rounds} rounds, ${journal.operations} operations, ${destructions} destructive commands upstream`;
+  process.stdout.write(`seed ${seed}: ${sizes}\n${journal.summary()}\n`);
   if (faults.length === 0) {
     process.stdout.write('no faults\n');
     return;

@@ -66,7 +66,6 @@ async function ledgerFaults(store: Store, box: Mergebox, upstreams: readonly Ups
       const unknown = uids.filter((uid) => !ledger.has(`${id} ${folder} ${uid}`));
       if (unknown.length > 0) faults.push(`${id}: ${kind} of ${unknown.join(' ')} in "${folder}" is not in the ledger`);
     }
-    destructions.length = 0;
   }
   return faults;
 }

@@ -5,8 +5,9 @@ t.setTimeout(180_000);
 
 /** A few rounds of what `npm run chaos` does for as long as one likes; a failure prints every operation. */
 async function short(t: Test, options: Parameters<typeof runChaos>[0]): Promise<void> {
-  const { faults, journal, rounds } = await runChaos(options);
+  const { faults, journal, rounds, destructions } = await runChaos(options);
   t.equal(rounds, options.rounds);
+  t.ok(destructions > 0, `${destructions} destructive commands were checked`);
   t.same(faults, [], `seed ${options.seed}: all agree at rest`, { operations: faults.length > 0 ? journal.lines : [] });
 }
 
