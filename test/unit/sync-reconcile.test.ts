@@ -448,6 +448,35 @@ t.test('openAccounts: refuses to forget the only copy of a mail', async (t) => {
   t.same(upstream(world, 'b'), ['Projects: only here []']);
 });
 
+t.test('a mail that its server lists but cannot give keeps nothing from being in sync', async (t) => {
+  for (const features of [FULL, PLAIN]) {
+    const world = await settled(t, { a: [mail('x')], b: [mail('x')] }, { features });
+    const { bytes } = world.servers['a']!.folder('INBOX').add(mail('broken'));
+    world.upstreams['a']!.unreadable.add(bytes);
+    await world.settle();
+    t.same(await subjects(world, 'INBOX'), ['x']);
+    world.upstreams['a']!.unreadable.clear();
+    world.servers['a']!.folder('INBOX').flag([2], ['\\Seen']);
+    await world.settle();
+    t.same(await subjects(world, 'INBOX'), ['x', 'broken'], 'and is shown when it can');
+  }
+});
+
+t.test('release: ends with its look, also when that fails', async (t) => {
+  const mails = Array.from({ length: 8 }, (_, n) => mail(`m${n}`));
+  const world = await settled(t, { a: mails });
+  world.upstreams['a']!.step = (call) => {
+    if (call === 'list') throw new MergeboxError('protocol', 'broken');
+  };
+  await t.rejects(world.sync.engines[0]!.release(), /broken/);
+  world.upstreams['a']!.step = () => undefined;
+  const folder = world.servers['a']!.folder('INBOX');
+  folder.messages = [];
+  folder.uidNext = 1;
+  folder.highestModSeq += 1;
+  await t.rejects(world.settle(), /8 of 8/);
+});
+
 t.test('first sync: a folder that is still being read when the mailboxes open is shown as well', async (t) => {
   const servers = serversOf({ a: [mail('x')], b: [mail('y')] });
   servers['a']!.folder('Projects').add(mail('plan'));

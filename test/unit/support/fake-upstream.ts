@@ -38,6 +38,8 @@ export class FakeUpstream implements Upstream {
   step: Step = () => undefined;
   /** Every change that was made, for counting. */
   readonly mutations: string[] = [];
+  /** Contents that FETCH leaves out although they are listed. */
+  readonly unreadable = new Set<Buffer>();
   /** The authorisations that destructive calls came with. */
   readonly authorisations: Authorisation[] = [];
   readonly #watchers = new Set<{ path: string; onEvent: () => void; onLost: (error: Error) => void }>();
@@ -117,7 +119,7 @@ export class FakeUpstream implements Upstream {
           const page = await this.#do(`messages ${path}`, () =>
             wanted.flatMap((uid) => {
               const message = folder.find(uid);
-              return message ? [upstreamMessage(message)] : [];
+              return message && !this.unreadable.has(message.bytes) ? [upstreamMessage(message)] : [];
             }),
           );
           await onPage(page);
