@@ -3,13 +3,14 @@ import { flagList, flagText } from '../mail/flags.js';
 import { canHold } from '../mail/reconcile.js';
 import { recordAttempt, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
-import { folderById, foldersOf } from '../store/folders.js';
+import { folderById } from '../store/folders.js';
 import { bindCopy } from '../store/ingest.js';
 import { dropCopies } from '../store/remove.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
 import { MergeboxError } from '../util/errors.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
+import { isFiledElsewhere } from './elsewhere.js';
 import type { PullNow } from './execute-transfer.js';
 
 /**
@@ -39,7 +40,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
     if ((await uidOf(context, target.id)) === null) await pull(targetFolder.id);
   }
   const uid = await uidOf(context, target.id);
-  if (uid === null && (await isFiledElsewhere(context, target, pull))) return giveUp(context, action);
+  if (uid === null && (await isFiledElsewhere(context, target, target.arrived, pull))) return giveUp(context, action);
   if (uid === null) {
     // Another try would be another upload: a person decides.
     throw new MergeboxError(
@@ -75,24 +76,6 @@ async function isObtainable(context: SyncContext, target: CopyRow): Promise<bool
          SELECT 1 FROM copy WHERE copy.message_id = message.id AND (copy.uid IS NOT NULL
          OR NOT EXISTS (SELECT 1 FROM action WHERE action.target_id = copy.id))))`,
       [target.message_id],
-    ),
-  );
-  return found !== undefined;
-}
-
-/**
- * Whether another client took the mail out of the folder it was uploaded to before we looked there: the same mail has
- * come to another folder of the account since.
- */
-async function isFiledElsewhere(context: SyncContext, target: CopyRow, pull: PullNow): Promise<boolean> {
-  const folders = await context.store.read((tx) => foldersOf(tx, context.account.id));
-  for (const folder of folders) if (folder.id !== target.folder_id) await pull(folder.id);
-  const found = await context.store.read((tx) =>
-    tx.get(
-      `SELECT 1 FROM message AS own JOIN message ON message.match_key = own.match_key
-       JOIN copy ON copy.message_id = message.id JOIN folder ON folder.id = copy.folder_id
-       WHERE own.id = ? AND folder.account_id = ? AND copy.folder_id <> ? AND copy.state = 'live' AND copy.arrived > ?`,
-      [target.message_id, context.account.id, target.folder_id, target.arrived],
     ),
   );
   return found !== undefined;

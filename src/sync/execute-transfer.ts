@@ -11,6 +11,7 @@ import { isMergeboxError } from '../util/errors.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
+import { isFiledElsewhere } from './elsewhere.js';
 
 /** Pulls a folder, so that what an earlier try delivered is recognised. */
 export type PullNow = (folderId: number) => Promise<void>;
@@ -37,7 +38,24 @@ export async function transfer(context: SyncContext, batch: readonly LoadedActio
   await settle(context, batch, uids);
   // A server that does not tell new UIDs, or a folder never looked at: they are found by content.
   if ((await unbound(context, batch)).length > 0) await pull(targetFolder.id);
-  await finish(context, batch);
+  await finish(context, batch, await takenElsewhere(context, batch, pull));
+}
+
+/** Moves that another client was first with: its choice stands, or the mail would be in both places. */
+async function takenElsewhere(
+  context: SyncContext,
+  batch: readonly LoadedAction[],
+  pull: PullNow,
+): Promise<LoadedAction[]> {
+  const { row, folder } = batch[0]!;
+  const taken: LoadedAction[] = [];
+  if (row.kind !== 'move') return taken;
+  for (const action of await unbound(context, batch)) {
+    // Since the last look that showed the source in place.
+    const since = Math.min(action.target!.arrived, folder!.pulled);
+    if (await isFiledElsewhere(context, action.target!, since, pull)) taken.push(action);
+  }
+  return taken;
 }
 
 /** Those whose target was not found upstream yet. */
@@ -130,7 +148,11 @@ async function settle(context: SyncContext, batch: readonly LoadedAction[], uids
 }
 
 /** Removes what is done: actions whose target is bound, sources that were moved; what was lost is said. */
-async function finish(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
+async function finish(
+  context: SyncContext,
+  batch: readonly LoadedAction[],
+  taken: readonly LoadedAction[] = [],
+): Promise<void> {
   await context.store.write(async (tx) => {
     const targets = await copiesByIds(
       tx,
@@ -142,7 +164,8 @@ async function finish(context: SyncContext, batch: readonly LoadedAction[]): Pro
     const missing = batch.filter((action) => !bound.includes(action));
     // A complete look at the target shows no such mail: another client removed the source first. What we hold the bytes
     // of can still be delivered; of the rest nothing is left to show.
-    const pinned = await pinnedTargets(tx, missing);
+    const untaken = missing.filter(({ row }) => !taken.some((each) => each.row.id === row.id));
+    const pinned = await pinnedTargets(tx, untaken);
     const lost = missing.filter((action) => !pinned.includes(action));
     await owe(
       tx,

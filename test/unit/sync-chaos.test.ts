@@ -124,6 +124,29 @@ for (const features of [FULL, PLAIN]) {
   });
 }
 
+t.test(
+  'of two clients that move a mail to different places the first wins, though its bytes are at hand',
+  async (t) => {
+    const world = await settled(t);
+    const { work } = world.servers;
+    const fault = outage(world.upstreams['home']!, /^append/);
+    await world.mail.append('INBOX', [{ bytes: mail('wanted'), flags: [], internalDate: 1_710_000_000 }]);
+    // An upload that is owed elsewhere keeps the bytes.
+    await copy(world, 'INBOX', 3, 'Accounts/home/Kept');
+    await fault.met;
+    for (const engine of world.sync.engines)
+      if (engine.name === 'work') await engine.settle(AbortSignal.timeout(5_000));
+    work!.moveElsewhere('INBOX', [3], 'Projects');
+    await world.in('INBOX', (mailbox) => mailbox.move([3], 'Trash'));
+    fault.over();
+    await world.settle();
+    t.same(
+      work!.contents().filter((line) => line.includes('wanted')),
+      ['Projects: wanted []'],
+    );
+  },
+);
+
 t.test('an EXPUNGE in a folder that was made anew waits for nothing', async (t) => {
   const world = await settled(t);
   const { home } = world.servers;
