@@ -126,7 +126,7 @@ t.test('PageCollector puts together what a server tells of a message in several 
 
 t.test('FlagTexts are canonical, and bounded however many a server invents', (t) => {
   const texts = new FlagTexts();
-  const at = (text: string): string => texts.at(Buffer.from(text), 0, text.length);
+  const at = (text: string): string => texts.at(Buffer.from(text), 0, Buffer.byteLength(text));
   t.equal(at(''), '');
   t.equal(at('b \\seen \\Recent A'), '\\Seen A b');
   for (let n = 0; n < MAX_FLAG_TEXTS * 2; n += 1) at(`k${n}`);
