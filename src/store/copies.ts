@@ -90,6 +90,15 @@ export async function uidsInRanges(
   return rows.map((row) => row.uid);
 }
 
+/** The UIDs of a folder's copies whose removal is owed. */
+export async function doomedUids(tx: ReadTx, folderId: number): Promise<number[]> {
+  const rows = await tx.all<{ uid: number }>(
+    "SELECT uid FROM copy WHERE folder_id = ? AND state = 'doomed' AND uid IS NOT NULL",
+    [folderId],
+  );
+  return rows.map((row) => row.uid);
+}
+
 /** How many copies of a folder have a UID. */
 export async function countUids(tx: ReadTx, folderId: number): Promise<number> {
   const row = await tx.get<{ n: number }>('SELECT COUNT(*) AS n FROM copy WHERE folder_id = ? AND uid IS NOT NULL', [

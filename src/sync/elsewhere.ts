@@ -1,5 +1,6 @@
 import { foldersOf } from '../store/folders.js';
 import type { CopyRow } from '../store/rows.js';
+import { isMergeboxError } from '../util/errors.js';
 import type { SyncContext } from './context.js';
 import type { PullNow } from './execute-transfer.js';
 
@@ -13,9 +14,16 @@ export async function isFiledElsewhere(
   since: number,
   pull: PullNow,
 ): Promise<boolean> {
-  const { store, account } = context;
+  const { store, account, log } = context;
   const folders = await store.read((tx) => foldersOf(tx, account.id));
-  for (const folder of folders) if (folder.id !== copy.folder_id) await pull(folder.id);
+  for (const { id, path } of folders) {
+    if (id === copy.folder_id) continue;
+    await pull(id).catch((error: unknown) => {
+      // Gone since it was listed: then the mail is not there either.
+      if (!isMergeboxError(error, 'nonexistent', 'unavailable')) throw error;
+      log.debug({ folder: path }, 'a folder could not be looked at');
+    });
+  }
   const found = await store.read((tx) =>
     tx.get(
       `SELECT 1 FROM message AS own JOIN message ON message.match_key = own.match_key

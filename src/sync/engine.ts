@@ -6,6 +6,7 @@ import { explainVanished, vanishedCopies } from '../store/vanish.js';
 import type { FolderState } from '../upstream/port.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
+import { Mutex } from '../util/mutex.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
 import { type PullResult, pullFolder } from './pull.js';
@@ -30,6 +31,7 @@ export class AccountEngine {
   readonly #pullSignal = new Signal();
   readonly #drainSignal = new Signal();
   readonly #loops: Promise<void>[] = [];
+  readonly #secondLook = new Mutex();
   /** Settles when the first look at the folders that are merged is over, well or not. */
   readonly firstLook: Promise<void>;
   #firstLookDone: () => void = () => undefined;
@@ -252,11 +254,13 @@ export class AccountEngine {
     const options = { place: this.#mayPlace, released: this.#released, fresh: this.#fresh };
     const result = await pullFolder(this.#context, folder.id, options);
     if (result.held === null || this.#fresh) return result;
-    // The guard's second look: over connections that know nothing of the first.
-    await this.#context.upstream.disconnect();
-    this.#watching = false;
-    await this.#context.upstream.connect();
-    return pullFolder(this.#context, folder.id, { ...options, fresh: true });
+    // The guard's second look: over connections that know nothing of the first. One at a time, for it cuts all others.
+    return this.#secondLook.run(async () => {
+      await this.#context.upstream.disconnect();
+      this.#watching = false;
+      await this.#context.upstream.connect();
+      return pullFolder(this.#context, folder.id, { ...options, fresh: true });
+    });
   }
 
   /** For the executor: a look that recognises what an earlier try delivered. */

@@ -50,7 +50,13 @@ async function takenElsewhere(
   const { row, folder } = batch[0]!;
   const taken: LoadedAction[] = [];
   if (row.kind !== 'move') return taken;
-  for (const action of await unbound(context, batch)) {
+  const targets = await context.store.read((tx) =>
+    copiesByIds(
+      tx,
+      batch.flatMap(({ target }) => target?.id ?? []),
+    ),
+  );
+  for (const action of batch.filter(({ target }) => target && targets.get(target.id)?.uid === null)) {
     // Since the last look that showed the source in place.
     const since = Math.min(action.target!.arrived, folder!.pulled);
     if (await isFiledElsewhere(context, action.target!, since, pull)) taken.push(action);

@@ -1,7 +1,7 @@
 import { envelopeWire } from '../mail/envelope.js';
 import { flagText } from '../mail/flags.js';
 import { mergeKey, messageKeys } from '../mail/identity.js';
-import { countUids } from '../store/copies.js';
+import { countUids, doomedUids } from '../store/copies.js';
 import { folderById, saveCursor, setFlagsOffered, setHeld, setUidValidity } from '../store/folders.js';
 import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
@@ -63,7 +63,13 @@ async function pull(
   const gone = diff.vanished.length + lost.length;
   // After a UIDVALIDITY reset nothing is known by its UID: what was found again counts.
   const known = lost.length === 0 ? diff.known : lost.length + (await store.read((tx) => countUids(tx, folder.id)));
-  const held = holdReason(context, folder, reader, { ...diff, known, gone }, options);
+  const leaving = new Set(await store.read((tx) => doomedUids(tx, folder.id)));
+  const unasked = {
+    explicit: diff.explicit,
+    known: known - leaving.size,
+    gone: gone - diff.vanished.filter((uid) => leaving.has(uid)).length,
+  };
+  const held = holdReason(context, folder, reader, unasked, options);
   if (held === null) {
     await store.write(async (tx) => {
       if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
@@ -192,7 +198,7 @@ export async function placeFolder(context: SyncContext, folderId: number | null)
  * The mass-deletion guard: removals of more than a safe share of a folder, or of all of it, wait until a pull over a
  * fresh connection shows them again with the server's own word for each (VANISHED), or a person releases them. Where
  * the server cannot name them, a small folder passes when the server still counts on from the same UIDNEXT, which one
- * that lost its mailbox does not.
+ * that lost its mailbox does not. What we remove ourselves does not count.
  */
 function holdReason(
   context: SyncContext,
