@@ -9,25 +9,54 @@ export interface Destruction {
   readonly uids: readonly number[];
 }
 
-/** Reads the client's side of one IMAP connection and reports every destructive command. */
-export function destructionTap(report: (seen: Destruction) => void): (chunk: Buffer) => void {
+/** Sees both directions of one connection. */
+export interface Tap {
+  readonly near: (chunk: Buffer) => void;
+  readonly far: (chunk: Buffer) => void;
+  /** The connection is over: what was not answered may have been done. */
+  readonly end: () => void;
+}
+
+/** Reads one IMAP connection and reports every destructive command that its server did not refuse. */
+export function destructionTap(report: (seen: Destruction) => void): Tap {
   let folder = '';
-  const splitter = new ResponseSplitter((line) => {
-    const command = /^\S+ (.*)$/s.exec(line)?.[1] ?? '';
+  const open = new Map<string, Destruction>();
+  const near = new ResponseSplitter((line) => {
+    const [, tag = '', command = ''] = /^(\S+) (.*)$/s.exec(line) ?? [];
     const selected = /^(?:SELECT|EXAMINE) ("(?:[^"\\]|\\.)*"|[^\s(]+)/i.exec(command)?.[1];
     if (selected !== undefined) folder = unquoted(selected);
-    const move = /^UID MOVE (\S+)/i.exec(command);
-    if (move) report({ kind: 'move', folder, uids: uidsOf(move[1]!) });
-    const expunge = /^UID EXPUNGE (\S+)/i.exec(command);
-    if (expunge) report({ kind: 'expunge', folder, uids: uidsOf(expunge[1]!) });
-    const marked = /^UID STORE (\S+) \+FLAGS\S* .*\\Deleted/i.exec(command);
-    if (marked) report({ kind: 'mark-deleted', folder, uids: uidsOf(marked[1]!) });
-    // CLOSE expunges what is marked in a folder that is selected for writing (RFC 9051 §6.4.1).
-    if (/^(?:EXPUNGE|CLOSE|MOVE|STORE .*\\Deleted)/i.test(command)) report({ kind: 'bare-expunge', folder, uids: [] });
-    const deleted = /^DELETE ("(?:[^"\\]|\\.)*"|\S+)/i.exec(command)?.[1];
-    if (deleted !== undefined) report({ kind: 'delete-folder', folder: unquoted(deleted), uids: [] });
+    const seen = destruction(command, folder);
+    if (seen !== null) open.set(tag, seen);
   });
-  return (chunk) => splitter.push(chunk);
+  const far = new ResponseSplitter((line) => {
+    const [, tag = '', status = ''] = /^(\S+) (OK|NO|BAD)\b/.exec(line) ?? [];
+    const seen = open.get(tag);
+    if (seen === undefined) return;
+    open.delete(tag);
+    if (status === 'OK') report(seen);
+  });
+  return {
+    near: (chunk) => near.push(chunk),
+    far: (chunk) => far.push(chunk),
+    end: () => {
+      for (const seen of open.values()) report(seen);
+      open.clear();
+    },
+  };
+}
+
+function destruction(command: string, folder: string): Destruction | null {
+  const move = /^UID MOVE (\S+)/i.exec(command);
+  if (move) return { kind: 'move', folder, uids: uidsOf(move[1]!) };
+  const expunge = /^UID EXPUNGE (\S+)/i.exec(command);
+  if (expunge) return { kind: 'expunge', folder, uids: uidsOf(expunge[1]!) };
+  const marked = /^UID STORE (\S+) \+FLAGS\S* .*\\Deleted/i.exec(command);
+  if (marked) return { kind: 'mark-deleted', folder, uids: uidsOf(marked[1]!) };
+  const deleted = /^DELETE ("(?:[^"\\]|\\.)*"|\S+)/i.exec(command)?.[1];
+  if (deleted !== undefined) return { kind: 'delete-folder', folder: unquoted(deleted), uids: [] };
+  // CLOSE expunges what is marked in a folder that is selected for writing (RFC 9051 §6.4.1).
+  const unnamed = /^(?:EXPUNGE|CLOSE|MOVE|STORE .*\\Deleted)/i.test(command);
+  return unnamed ? { kind: 'bare-expunge', folder, uids: [] } : null;
 }
 
 function unquoted(text: string): string {

@@ -7,8 +7,12 @@ interface Pair {
   readonly far: Socket;
 }
 
-/** Told of every connection: returns what is to see the octets that the near side sends. */
-export type Observer = () => (chunk: Buffer) => void;
+/** Told of every connection: returns what is to see the octets of both sides, and the end. */
+export type Observer = () => {
+  readonly near: (chunk: Buffer) => void;
+  readonly far: (chunk: Buffer) => void;
+  readonly end: () => void;
+};
 
 /** A TCP relay on loopback that can cut what flows through it, hold it up, and turn away new connections. */
 export class TcpProxy {
@@ -69,7 +73,7 @@ export class TcpProxy {
     this.#pairs.add(pair);
     const saw = this.#observe();
     const end = (): void => {
-      this.#pairs.delete(pair);
+      if (this.#pairs.delete(pair)) saw.end();
       near.destroy();
       far.destroy();
     };
@@ -78,10 +82,11 @@ export class TcpProxy {
     far.on('close', end);
     near.on('data', (chunk: Buffer) => {
       if (far.writable) far.write(chunk);
-      saw(chunk);
+      saw.near(chunk);
     });
     far.on('data', (chunk: Buffer) => {
       if (near.writable) near.write(chunk);
+      saw.far(chunk);
     });
     near.on('end', () => far.end());
     far.on('end', () => near.end());
