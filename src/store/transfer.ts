@@ -1,4 +1,4 @@
-import { accountKeyword, flagText } from '../mail/flags.js';
+import { accountKeyword, flagText, removeFlags } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
 import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
@@ -243,7 +243,10 @@ export async function discardCopies(
   }
 }
 
-/** Moves one copy to its account's folder of a role; there it joins the entry of the same mail if one waits for it. */
+/**
+ * Moves one copy to its account's folder of a role; there it joins the entry of the same mail if one waits for it. The
+ * mark \Deleted has served its purpose: in Trash it would let the next EXPUNGE there destroy the mail.
+ */
 export async function moveCopyToRole(
   tx: WriteTx,
   book: AccountBook,
@@ -253,12 +256,13 @@ export async function moveCopyToRole(
   reason: string,
 ): Promise<void> {
   const folder = await roleFolder(tx, account, role, reason);
-  const entryId = await joinEntry(tx, role, copy, account);
+  const flags = removeFlags(copy.flags, ['\\Deleted']);
+  const entryId = await joinEntry(tx, role, { ...copy, flags }, account);
   await doomCopies(tx, [copy]);
   const made = await insertPendingCopy(tx, folder, {
     messageId: copy.message_id,
     entryId,
-    flags: copy.flags,
+    flags,
     size: copy.size,
     internalDate: copy.internal_date,
   });

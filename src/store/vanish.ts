@@ -1,6 +1,7 @@
+import { hasFlag, removeFlags } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
 import type { AccountBook } from './account-book.js';
-import { groupsOfEntries } from './groups.js';
+import { groupsOfEntries, setGroupFlags } from './groups.js';
 import { dropCopies, folderAccounts } from './remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
@@ -115,9 +116,21 @@ async function settleVanished(
       await discardCopies(tx, book, others, folders, `reconciliation: deleted at ${name}`);
     } else if (copy.role === 'trash' && found.role !== null) {
       await restoreCopies(tx, book, others, folders, found.role, `reconciliation: restored at ${name}`);
+    } else if (isMarkOfMove(copy, found)) {
+      const flags = removeFlags(group!.entry!.flags, ['\\Deleted']);
+      const reason = `reconciliation: moved at ${name}`;
+      await setGroupFlags(tx, book, [{ group: { entry: group!.entry, copies: others }, flags }], reason);
     }
   }
   await dropCopies(tx, book, [copy]);
+}
+
+/**
+ * A client without MOVE copies, marks \Deleted and expunges. The mark was never meant for the other accounts' copies,
+ * where the next EXPUNGE would destroy them.
+ */
+function isMarkOfMove(gone: CopyRow, found: CopyRow): boolean {
+  return hasFlag(gone.base, '\\Deleted') && !hasFlag(found.flags, '\\Deleted');
 }
 
 async function restoreCopies(

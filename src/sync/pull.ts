@@ -1,11 +1,11 @@
 import { envelopeWire } from '../mail/envelope.js';
 import { flagText } from '../mail/flags.js';
 import { mergeKey, messageKeys } from '../mail/identity.js';
-import { countUids, doomedUids } from '../store/copies.js';
+import { copiesByUids, countUids, doomedUids } from '../store/copies.js';
 import { folderById, saveCursor, setFlagsOffered, setHeld, setUidValidity } from '../store/folders.js';
 import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
-import type { FolderRow } from '../store/rows.js';
+import type { CopyRow, FolderRow } from '../store/rows.js';
 import { lostCopies, recordLost, recordVanished } from '../store/vanish.js';
 import type { FolderReader, UpstreamMessage } from '../upstream/port.js';
 import { chunks } from '../util/group.js';
@@ -75,7 +75,9 @@ async function pull(
       if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
       if (lost.length > 0) await recordLost(tx, lost);
       const { uidValidity, uidNext, highestModSeq, exists } = reader.state;
-      await saveCursor(tx, folder.id, { uidValidity, uidNext, modSeq: highestModSeq, exists });
+      // What a COPY or MOVE still has to settle is met again by the next look.
+      const left = diff.vanished.length > 0 && (await copiesByUids(tx, folder.id, diff.vanished)).some(isDoomed);
+      await saveCursor(tx, folder.id, { uidValidity, uidNext, modSeq: highestModSeq, exists: left ? -1 : exists });
     });
   } else if (folder.held !== held) {
     context.log.warn({ folder: folder.path, reason: held }, 'deletions held');
@@ -83,6 +85,10 @@ async function pull(
   }
   if (options.place()) await placeFolder(context, folder.id);
   return { changed: flagged + arrived + gone > 0, held };
+}
+
+function isDoomed({ state }: CopyRow): boolean {
+  return state === 'doomed';
 }
 
 /** A folder's first UIDVALIDITY, or a new one: then every copy is looked for again by content. */

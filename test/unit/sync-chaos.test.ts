@@ -147,6 +147,45 @@ t.test(
   },
 );
 
+t.test('the mark of a client that moves without MOVE does not stay on the copies of other accounts', async (t) => {
+  const world = await settled(t);
+  const { work, home } = world.servers;
+  work!.folder('Projects').add(mail('both'));
+  work!.folder('INBOX').flag([1], ['\\Deleted']);
+  await world.settle();
+  t.ok(home!.contents().includes('INBOX: both [\\Deleted]'), 'marked as long as it may be a deletion');
+  work!.folder('INBOX').remove([1]);
+  await world.settle();
+  t.ok(home!.contents().includes('INBOX: both []'));
+});
+
+t.test('what a deletion elsewhere takes to Trash is not marked there for the next EXPUNGE', async (t) => {
+  const world = await settled(t);
+  const { work, home } = world.servers;
+  work!.folder('INBOX').flag([1], ['\\Deleted']);
+  await world.settle();
+  work!.folder('INBOX').remove([1]);
+  await world.settle();
+  t.ok(home!.contents().includes('Trash: both []'));
+});
+
+t.test('a mail destroyed by another client while a COPY and an upload of it are owed holds nothing up', async (t) => {
+  const world = await settled(t);
+  const fault = outage(world.upstreams['work']!, /^(copy|fetch body)/);
+  await copy(world, 'INBOX', WORK_ONLY, 'Accounts/work/Projects');
+  await copy(world, 'INBOX', WORK_ONLY, 'Accounts/home/Kept');
+  await world.in('INBOX', async (mailbox) => {
+    await mailbox.store([WORK_ONLY], 'add', ['\\Deleted']);
+    await mailbox.expunge([WORK_ONLY]);
+  });
+  await fault.met;
+  world.servers['work']!.folder('INBOX').remove([2]);
+  for (const engine of world.sync.engines) await engine.round();
+  fault.over();
+  await world.settle();
+  t.notOk((await world.view()).some((line) => line.includes('work only')));
+});
+
 t.test('an EXPUNGE in a folder that was made anew waits for nothing', async (t) => {
   const world = await settled(t);
   const { home } = world.servers;
