@@ -1,6 +1,7 @@
 import { hasFlag, removeFlags } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
 import type { AccountBook } from './account-book.js';
+import { recordDestroyed } from './actions.js';
 import { groupsOfEntries, setGroupFlags } from './groups.js';
 import { dropCopies, folderAccounts } from './remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
@@ -23,10 +24,32 @@ export async function recordVanished(
      AND NOT EXISTS (SELECT 1 FROM action WHERE action.copy_id = copy.id AND action.kind IN ('move', 'copy'))`,
     [folderId, ids],
   );
+  await recordEnds(tx, book, ended);
   await dropCopies(tx, book, ended);
   await tx.run(
     "UPDATE copy SET state = 'vanished' WHERE folder_id = ? AND state = 'live' AND uid IN (SELECT value FROM json_each(?))",
     [folderId, ids],
+  );
+}
+
+/** An EXPUNGE whose answer was lost has been done, or another client was first: either way the ledger has it. */
+async function recordEnds(tx: WriteTx, book: AccountBook, copies: readonly CopyRow[]): Promise<void> {
+  const rows = await tx.all<{ account_id: number; path: string; uid_validity: number; uid: number; reason: string }>(
+    `SELECT folder.account_id, folder.path, folder.uid_validity, copy.uid, action.reason FROM copy
+     JOIN folder ON folder.id = copy.folder_id JOIN action ON action.copy_id = copy.id AND action.kind = 'expunge'
+     WHERE copy.id IN (SELECT value FROM json_each(?))`,
+    [jsonIds(copies.map((copy) => copy.id))],
+  );
+  await recordDestroyed(
+    tx,
+    rows.map(({ account_id, path, uid_validity, uid, reason }) => ({
+      account: book.get(account_id).name,
+      folder: path,
+      uidValidity: uid_validity,
+      uid,
+      kind: 'expunge',
+      reason,
+    })),
   );
 }
 

@@ -186,6 +186,25 @@ t.test('a mail destroyed by another client while a COPY and an upload of it are 
   t.notOk((await world.view()).some((line) => line.includes('work only')));
 });
 
+t.test('an EXPUNGE whose answer is lost stands in the ledger', async (t) => {
+  const world = await settled(t);
+  const upstream = world.upstreams['work']!;
+  upstream.step = (call, moment) => {
+    if (moment !== 'after' || !/^expunge INBOX/.test(call)) return;
+    upstream.step = () => undefined;
+    throw new MergeboxError('connection', 'connection lost');
+  };
+  await world.in('INBOX', async (mailbox) => {
+    await mailbox.store([WORK_ONLY], 'add', ['\\Deleted']);
+    await mailbox.expunge([WORK_ONLY]);
+  });
+  await world.settle();
+  const rows = await world.store.read((tx) =>
+    tx.all<{ folder: string; uid: number }>('SELECT folder, uid FROM ledger'),
+  );
+  t.same(rows, [{ folder: 'INBOX', uid: 2 }]);
+});
+
 t.test('an EXPUNGE in a folder that was made anew waits for nothing', async (t) => {
   const world = await settled(t);
   const { home } = world.servers;
