@@ -104,7 +104,10 @@ export class DirectActor {
       mail.copied = true;
     }
     await client.ok(`UID COPY ${set} ${quoted(target)}`);
-    if (kind === 'move') await expunge(client, at, chosen);
+    if (kind === 'copy') return;
+    // Its \\Deleted is that of all copies for a moment, in which anybody's EXPUNGE may destroy those.
+    for (const mail of known) for (const account of this.#scene.accounts) if (account !== id) mail.held.delete(account);
+    await expunge(client, at, chosen);
   }
 
   async #folder(
