@@ -17,6 +17,7 @@ const PACKAGES = {
     { name: 'dovecot-imapd', program: '/usr/lib/dovecot/imap' },
     { name: 'dovecot-pop3d', program: '/usr/lib/dovecot/pop3' },
     { name: 'dovecot-lmtpd', program: '/usr/lib/dovecot/lmtp' },
+    { name: 'cyrus-imapd', program: '/usr/lib/cyrus/bin/imapd' },
     { name: 'isync', program: 'mbsync' },
     { name: 'curl', program: 'curl' },
     { name: 'python3', program: 'python3' },

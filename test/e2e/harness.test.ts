@@ -1,4 +1,5 @@
 import t from 'tap';
+import { startCyrus } from '../harness/cyrus.js';
 import { startDovecot } from '../harness/dovecot.js';
 import { ImapClient } from '../harness/imap-client.js';
 import { literalOf } from '../harness/imap-helpers.js';
@@ -33,6 +34,39 @@ t.test('a private Dovecot delivers, lists, survives kill and restart on its port
   t.match((await client.ok('LIST (SPECIAL-USE) "" "*"')).untagged.join('\n'), /\\Archive/);
   await client.logout();
 });
+
+for (const [names, sent] of [
+  ['modern', 'Sent'],
+  ['classic', 'INBOX.Sent'],
+] as const) {
+  t.test(`a private Cyrus with ${names} names delivers, lists, survives kill and restart on its port`, async (t) => {
+    const server = await startCyrus({ names, without: ['QRESYNC'] });
+    t.teardown(() => server.stop());
+    await server.deliver('alice', 'INBOX', MAIL, ['\\Flagged'], new Date('2020-05-06T07:08:09Z'));
+    await server.kill();
+    await t.rejects(server.imap('alice'), 'nothing listens after a kill');
+    await server.start();
+    t.match(await server.list('alice', 'INBOX'), [
+      { uid: 1, flags: ['\\Flagged'], messageId: '<one@example.org>', subject: 'first' },
+    ]);
+    const client = await server.imap();
+    const { untagged } = await client.ok('LIST (SPECIAL-USE) "" "*"');
+    t.ok(
+      untagged.some((line) => /\\Sent/i.test(line) && line.endsWith(` ${sent}`)),
+      untagged.join('\n'),
+    );
+    t.notMatch((await client.ok('CAPABILITY')).untagged.join(' '), /QRESYNC/);
+    await client.ok('SELECT INBOX');
+    const idle = await client.idle();
+    await server.deliver('alice', 'INBOX', MAIL);
+    t.equal(await client.until((response) => / EXISTS$/.test(response)), '2 EXISTS');
+    t.equal((await idle.done()).status, 'OK');
+    client.close();
+    const stranger = await ImapClient.connect(server.endpoint());
+    await t.rejects(stranger.login('alice', 'wrong'));
+    stranger.close();
+  });
+}
 
 t.test('TLS in both forms, a prefix, a separator and hidden extensions', async (t) => {
   for (const tls of ['implicit', 'starttls'] as const) {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { TestCertificates } from './certificates.js';
+import type { MailAccount } from './mail-server.js';
 
 export interface DovecotOptions {
   /** Password of each user; default alice with `secret`. */
@@ -23,16 +24,6 @@ export interface DovecotPorts {
   readonly imap: number;
   readonly pop3: number;
   readonly lmtp: number;
-}
-
-/** Whom the mail and, for an ordinary user, all processes belong to. */
-export interface MailAccount {
-  /** Whether root starts the server, which then drops to its own users. */
-  readonly root: boolean;
-  readonly name: string;
-  readonly group: string;
-  readonly uid: number;
-  readonly gid: number;
 }
 
 const SPECIAL_USE: Readonly<Record<string, string>> = {

@@ -1,13 +1,13 @@
 import type { TestCertificates } from './certificates.js';
 import { runMergebox } from './command-line.js';
-import type { Dovecot } from './dovecot.js';
+import type { MailServer } from './mail-server.js';
 
 type Json = Record<string, unknown>;
 
-/** An account at a Dovecot of the test; any further key of the configuration may stand beside these. */
+/** An account at a server of the test; any further key of the configuration may stand beside these. */
 export interface TestAccount extends Json {
   readonly id: string;
-  readonly server: Dovecot;
+  readonly server: MailServer;
   /** User at that server; default alice. */
   readonly login?: string;
   /** Default: the right one. */
