@@ -1,9 +1,10 @@
 import { MergeboxError } from '../util/errors.js';
 import type { Handle } from './driver.js';
 import { initial } from './migrations/0001-initial.js';
+import { objects } from './migrations/0002-objects.js';
 
 /** In order; a released one never changes. The number of a migration is its position, from 1. */
-const MIGRATIONS: readonly string[] = [initial];
+const MIGRATIONS: readonly string[] = [initial, objects];
 
 /** Brings the database to the newest schema, one transaction a step. Throws `corrupt` for one from a newer Mergebox. */
 export async function migrate(db: Handle): Promise<void> {
