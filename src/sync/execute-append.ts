@@ -7,7 +7,7 @@ import { folderById } from '../store/folders.js';
 import { bindCopy } from '../store/ingest.js';
 import { dropCopies } from '../store/remove.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
-import { MergeboxError } from '../util/errors.js';
+import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
 import { isFiledElsewhere } from './elsewhere.js';
@@ -48,7 +48,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
       `append to "${targetFolder.path}": the server accepted the mail but shows none like it; our bytes are kept`,
     );
   }
-  await verify(context, action, uid, bytes);
+  await verify(context, action, uid, bytes, pull);
 }
 
 async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
@@ -99,17 +99,15 @@ async function uidOf(context: SyncContext, copyId: number): Promise<number | nul
 
 async function verify(
   context: SyncContext,
-  { row, target, targetFolder }: LoadedAction,
+  action: LoadedAction,
   uid: number,
   bytes: Buffer,
+  pull: PullNow,
 ): Promise<void> {
-  const folder = await context.store.read((tx) =>
-    tx.get<FolderRow>('SELECT * FROM folder WHERE id = ?', [targetFolder!.id]),
-  );
-  const hash = createHash('sha256');
-  const ref = { path: targetFolder!.path, uidValidity: folder?.uid_validity ?? 0 };
-  await context.upstream.fetchBody(ref, uid, { start: () => undefined, chunk: (chunk) => void hash.update(chunk) });
-  const same = hash.digest('hex') === createHash('sha256').update(bytes).digest('hex');
+  const { row, target, targetFolder } = action;
+  const stored = await readBack(context, targetFolder!, uid);
+  const same = stored === createHash('sha256').update(bytes).digest('hex');
+  const movedOn = stored === null && (await isFiledElsewhere(context, target!, target!.arrived, pull));
   await context.store.write(async (tx) => {
     if (same) {
       // Other copies of it that are still on their way need the bytes, wherever this one goes meanwhile.
@@ -118,17 +116,29 @@ async function verify(
          AND NOT EXISTS (SELECT 1 FROM copy WHERE copy.message_id = message.id AND copy.state = 'pending')`,
         [target!.message_id],
       );
-    } else {
-      context.log.warn(
-        { folder: targetFolder!.path, uid },
-        'the server changed the mail it was given: our bytes are kept',
-      );
+    } else if (!movedOn) {
+      const what = stored === null ? 'shows the mail no more' : 'holds other bytes than were uploaded';
+      context.log.warn({ folder: targetFolder!.path, uid }, `the folder ${what}: our bytes are kept`);
       // The source of a move must outlive a target that is not the same.
       await tx.run("UPDATE action SET state = 'parked', last_error = ? WHERE after_id = ?", [
-        `"${targetFolder!.path}" holds other bytes than were uploaded: the original is kept`,
+        `"${targetFolder!.path}" ${what}: the original is kept`,
         row.id,
       ]);
     }
     await removeActions(tx, [row.id]);
   });
+}
+
+/** SHA-256 (hex) of what the server has under the UID; null when another client took it away. */
+async function readBack(context: SyncContext, { id, path }: FolderRow, uid: number): Promise<string | null> {
+  const folder = await context.store.read((tx) => folderById(tx, id));
+  const hash = createHash('sha256');
+  const sink = { start: () => undefined, chunk: (chunk: Buffer) => void hash.update(chunk) };
+  try {
+    await context.upstream.fetchBody({ path, uidValidity: folder?.uid_validity ?? 0 }, uid, sink);
+  } catch (error) {
+    if (isMergeboxError(error, 'nonexistent')) return null;
+    throw error;
+  }
+  return hash.digest('hex');
 }

@@ -186,6 +186,22 @@ t.test('a mail destroyed by another client while a COPY and an upload of it are 
   t.notOk((await world.view()).some((line) => line.includes('work only')));
 });
 
+t.test('an upload that is moved by its client and by another one before it was read back ends', async (t) => {
+  const world = await settled(t);
+  const { work } = world.servers;
+  const fault = outage(world.upstreams['work']!, /^append INBOX/);
+  await world.mail.append('INBOX', [{ bytes: mail('quick'), flags: [], internalDate: 1_710_000_000 }]);
+  await fault.met;
+  await world.in('INBOX', (mailbox) => mailbox.move([3], 'Trash'));
+  fault.over();
+  world.upstreams['work']!.step = rightAfter(/^append INBOX/, () => work!.moveElsewhere('INBOX', [3], 'Projects'));
+  await world.settle();
+  t.same(
+    work!.contents().filter((line) => line.includes('quick')),
+    ['Projects: quick []'],
+  );
+});
+
 t.test('an EXPUNGE whose answer is lost stands in the ledger', async (t) => {
   const world = await settled(t);
   const upstream = world.upstreams['work']!;
