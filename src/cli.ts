@@ -9,6 +9,7 @@ import type { Config } from './config/config.js';
 import { loadConfig } from './config/load.js';
 import { runDemo } from './demo/demo.js';
 import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
+import { armFaultPoint } from './util/fault.js';
 import { createLog, type Log, silentLog } from './util/log.js';
 import { VERSION } from './version.js';
 
@@ -99,6 +100,7 @@ function load(values: Values, warn?: (text: string) => void): Promise<Config> {
 async function serve(values: Values): Promise<number> {
   // Headers of mail are in the databases: whatever the directory allows, files are their owner's.
   process.umask(0o077);
+  armFaultPoint(process.env['MERGEBOX_FAULT']);
   const warnings: string[] = [];
   const config = await load(values, (text) => warnings.push(text));
   const log = createLog(config.log.level);

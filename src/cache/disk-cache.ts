@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
+import { faultPoint } from '../util/fault.js';
 import { fileBody, type StoredBody } from './stored-body.js';
 
 /** SHA-256 of the body stands before it, so that a file torn by a crash is recognised and never served. */
@@ -63,7 +64,9 @@ export class DiskCache {
     const temporary = path.join(this.#dir, `${key}.${this.#counter}.part`);
     const handle = await open(temporary, 'w', 0o600);
     return new DiskWriter(handle, temporary, async (size) => {
+      faultPoint('body.written');
       await rename(temporary, this.#file(key));
+      faultPoint('body.published');
       await this.#forget(key);
       this.#add(key, size);
       this.#verified.add(key);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { memoryBody, type StoredBody } from './stored-body.js';
 
 /**
@@ -74,6 +75,7 @@ export class PinnedFiles {
         const removal = rm(this.#file(name), { force: true }).finally(() => this.#removing.delete(name));
         this.#removing.set(name, removal);
         await removal;
+        faultPoint('pin.removed');
       }
     } finally {
       this.#sweeps -= 1;
@@ -91,8 +93,10 @@ export class PinnedFiles {
       } finally {
         await handle.close();
       }
+      faultPoint('pin.written');
       await rename(temporary, this.#file(name));
       await syncDir(this.#dir);
+      faultPoint('pin.linked');
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => undefined);
       const full =

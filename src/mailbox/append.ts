@@ -11,6 +11,7 @@ import type { FolderRow, MailboxRow, NewMessage } from '../store/rows.js';
 import type { WriteTx } from '../store/store.js';
 import { createEntry } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
 import { crlfLines } from './line-ends.js';
@@ -50,11 +51,13 @@ export async function appendMessages(
       for (const each of prepared) uids.push(await appendOne(tx, context, mailbox, each, options.account, reason));
       return { uidValidity: mailbox.uid_validity, uids };
     });
-  return pinAll(
+  const appended = await pinAll(
     context,
     prepared.map((each) => each.bytes),
     commit,
   );
+  faultPoint('append.committed');
+  return appended;
 }
 
 /** Makes all bytes durable, then runs `commit`; no sweep may take a file before. */

@@ -17,6 +17,7 @@ import type { FolderRow, MailboxRow } from '../store/rows.js';
 import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
 
 /**
@@ -38,6 +39,7 @@ export async function createMailbox(context: MailContext, name: string, role: Ro
       reason(context, 'CREATE', name),
     );
   });
+  faultPoint('folder.committed');
 }
 
 /** DELETE (RFC 9051 §6.3.5) of a mirror deletes the folder upstream with all that is in it. */
@@ -52,6 +54,7 @@ export async function deleteMailbox(context: MailContext, name: string): Promise
       reason(context, 'DELETE', name),
     );
   });
+  faultPoint('folder.committed');
 }
 
 /** RENAME (RFC 9051 §6.3.6): a mirror with all below it stays in its account; renaming INBOX moves its mail. */
@@ -88,6 +91,7 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
       reason(context, 'RENAME', from),
     );
   });
+  faultPoint('folder.committed');
 }
 
 async function renameInbox(context: MailContext, to: string): Promise<void> {

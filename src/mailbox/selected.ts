@@ -12,6 +12,7 @@ import type { MailboxRow } from '../store/rows.js';
 import type { WriteTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
 import type { LiveListing } from './live-listing.js';
@@ -125,6 +126,7 @@ export class SelectedMailbox {
       if (changes.length > 0) await setGroupFlags(tx, this.#context.book, changes, this.#reason('STORE'));
       return { modified: refused, modSeq: tx.modSeq };
     });
+    faultPoint('flags.committed');
     await this.#live.refresh();
     return { modified, modSeq };
   }
@@ -151,6 +153,7 @@ export class SelectedMailbox {
       const doomed = [...groups.values()].filter((group) => hasFlag(groupFlags(group), '\\Deleted'));
       await expungeGroups(tx, this.#context.book, doomed, this.#reason('EXPUNGE'));
     });
+    faultPoint('expunge.committed');
     await this.#live.refresh();
   }
 
@@ -159,7 +162,7 @@ export class SelectedMailbox {
   }
 
   async #transfer(uids: readonly number[], target: string, mode: 'copy' | 'move'): Promise<CopyResult> {
-    return this.#context.store.write(async (tx) => {
+    const result = await this.#context.store.write(async (tx) => {
       const mailbox = await this.#target(tx, target);
       if (mode === 'move' && mailbox.id === this.#row.id) {
         throw new MergeboxError('cannot', `move to "${target}": the mail is there already`);
@@ -169,6 +172,8 @@ export class SelectedMailbox {
       const targetUids = await transferGroups(tx, this.#context.book, [...groups.values()], mailbox, mode, reason);
       return { uidValidity: mailbox.uid_validity, sourceUids: [...groups.keys()], targetUids };
     });
+    faultPoint('transfer.committed');
+    return result;
   }
 
   async #target(tx: WriteTx, name: string): Promise<MailboxRow> {

@@ -1,4 +1,5 @@
 import { MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import type { Handle } from './driver.js';
 import { initial } from './migrations/0001-initial.js';
 import { objects } from './migrations/0002-objects.js';
@@ -24,7 +25,9 @@ export async function migrate(db: Handle): Promise<void> {
         "INSERT INTO meta (key, value) VALUES ('schema', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [String(index + 1)],
       );
+      faultPoint('migration.applied');
       await db.exec('COMMIT');
+      faultPoint('migration.committed');
     } catch (error) {
       await db.exec('ROLLBACK');
       throw error;

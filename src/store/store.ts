@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { Handle, type SqlParams } from './driver.js';
 import { migrate } from './migrate.js';
 
@@ -203,7 +204,9 @@ export class Store {
     }
     try {
       await this.#saveCounters();
+      faultPoint('store.commit');
       await this.#writer.exec('COMMIT');
+      faultPoint('store.committed');
     } catch (error) {
       await this.#abandon(done, error);
       return;

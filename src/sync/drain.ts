@@ -2,6 +2,7 @@ import { type ActionRow, pendingActions, recordFailure } from '../store/actions.
 import type { ReadTx } from '../store/store.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { type LoadedAction, loadActions, nextBatch } from './batch.js';
 import type { SyncContext } from './context.js';
 import { append } from './execute-append.js';
@@ -121,4 +122,5 @@ async function fail(context: SyncContext, { row }: LoadedAction, error: Error): 
       parked: permanent,
     });
   });
+  faultPoint('action.refused');
 }

@@ -6,6 +6,7 @@ import { explainVanished, vanishedCopies } from '../store/vanish.js';
 import type { FolderState } from '../upstream/port.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { Mutex } from '../util/mutex.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
@@ -209,6 +210,7 @@ export class AccountEngine {
       await saveNamespacePrefix(tx, account.id, features.prefix);
       return syncFolderList(tx, book, account, listed, this.#missing);
     });
+    faultPoint('folders.listed');
     this.#missing = new Set(missing);
     const looked = await this.#pullChanged();
     // A folder that is missing now is forgotten by the next round.
@@ -219,6 +221,7 @@ export class AccountEngine {
     // What vanished may have been moved to a folder that was looked at before: all of them are looked at once more.
     const second = await this.#pullChanged();
     if (second.complete) await store.write((tx) => explainVanished(tx, book, account.id, vanished));
+    faultPoint('vanish.explained');
     return { changed: true, held: held ?? second.held };
   }
 
@@ -259,6 +262,7 @@ export class AccountEngine {
       await this.#context.upstream.disconnect();
       this.#watching = false;
       await this.#context.upstream.connect();
+      faultPoint('guard.renewed');
       return pullFolder(this.#context, folder.id, { ...options, fresh: true });
     });
   }

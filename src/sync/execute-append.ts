@@ -8,6 +8,7 @@ import { bindCopy } from '../store/ingest.js';
 import { dropCopies } from '../store/remove.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
 import { isFiledElsewhere } from './elsewhere.js';
@@ -35,6 +36,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
   if (bytes === null) return giveUp(context, action);
   if (before.uid === null) {
     if (!mayBeThere) await context.store.write((tx) => recordAttempt(tx, [row.id]));
+    faultPoint('append.attempted');
     await context.folderLock.run(targetFolder.id, () => upload(context, before, targetFolder, bytes));
     // A server without UIDPLUS, or a folder never looked at: found by content.
     if ((await uidOf(context, target.id)) === null) await pull(targetFolder.id);
@@ -54,6 +56,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
 async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
   const flags = flagText(flagList(copy.flags).filter((flag) => canHold(folder.flags_offered, flag)));
   const told = await context.upstream.append(folder.path, { bytes, flags, internalDate: copy.internal_date });
+  faultPoint('append.uploaded');
   if (!told) return;
   await context.store.write(async (tx) => {
     // Of a folder never looked at, this is the first that is known; UIDs go on from here.
@@ -66,6 +69,7 @@ async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, by
     // All of the copy's flags count as agreed on: those the server cannot hold are never read as cleared.
     await bindCopy(tx, context.book, copy.id, told.uid, copy.flags);
   });
+  faultPoint('append.bound');
 }
 
 /** Whether a server, or a file of ours, has the bytes or may have them again (after a UIDVALIDITY reset). */
@@ -108,6 +112,7 @@ async function verify(
   const stored = await readBack(context, targetFolder!, uid);
   const same = stored === createHash('sha256').update(bytes).digest('hex');
   const movedOn = stored === null && (await isFiledElsewhere(context, target!, target!.arrived, pull));
+  faultPoint('append.verified');
   await context.store.write(async (tx) => {
     if (same) {
       // Other copies of it that are still on their way need the bytes, wherever this one goes meanwhile.
@@ -127,6 +132,7 @@ async function verify(
     }
     await removeActions(tx, [row.id]);
   });
+  faultPoint('append.acknowledged');
 }
 
 /** SHA-256 (hex) of what the server has under the UID; null when another client took it away. */

@@ -1,5 +1,6 @@
 import { recordDestroyed, removeActions } from '../store/actions.js';
 import { dropCopies } from '../store/remove.js';
+import { faultPoint } from '../util/fault.js';
 import { authorise } from './authorise.js';
 import { isLookedFor, type LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
@@ -17,6 +18,7 @@ export async function expunge(context: SyncContext, loaded: readonly LoadedActio
       present.map(({ copy }) => copy!.uid!),
       authorise(present),
     );
+    faultPoint('expunge.sent');
   }
   await context.store.write(async (tx) => {
     await recordDestroyed(
@@ -40,4 +42,5 @@ export async function expunge(context: SyncContext, loaded: readonly LoadedActio
       batch.map(({ row }) => row.id),
     );
   });
+  faultPoint('expunge.acknowledged');
 }

@@ -3,6 +3,7 @@ import { canHold } from '../mail/reconcile.js';
 import { oweFlags, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
 import type { FlagChange } from '../upstream/port.js';
+import { faultPoint } from '../util/fault.js';
 import { groupBy } from '../util/group.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
@@ -32,6 +33,7 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
         change,
         ...(destroys ? [authorise(same.map((push) => push.action))] : []),
       );
+      faultPoint('flags.sent');
     }
   }
   await context.store.write(async (tx) => {
@@ -52,6 +54,7 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
       batch[0]!.row.reason,
     );
   });
+  faultPoint('flags.acknowledged');
 }
 
 function plan(action: LoadedAction): Push[] {

@@ -1,6 +1,7 @@
 import type { Role } from '../mail/ids.js';
 import { removeActions } from '../store/actions.js';
 import { isMergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
@@ -8,21 +9,28 @@ import type { SyncContext } from './context.js';
 /** CREATE, DELETE or RENAME of a folder upstream. */
 export async function changeFolder(context: SyncContext, action: LoadedAction): Promise<void> {
   const { row, folder } = action;
-  const done = async (): Promise<void> => context.store.write((tx) => removeActions(tx, [row.id]));
+  const done = async (): Promise<void> => {
+    await context.store.write((tx) => removeActions(tx, [row.id]));
+    faultPoint('folder.acknowledged');
+  };
   switch (row.kind) {
     case 'create-folder':
       if (!folder) return done();
       await createFolder(context, folder.path, row.detail as Role | null);
-      return context.store.write(async (tx) => {
+      faultPoint('folder.sent');
+      await context.store.write(async (tx) => {
         await tx.run("UPDATE folder SET state = 'live' WHERE id = ?", [folder.id]);
         await removeActions(tx, [row.id]);
       });
+      return faultPoint('folder.acknowledged');
     case 'delete-folder':
       await context.upstream.deleteFolder(row.detail!, authorise([action])).catch(unlessMissing);
+      faultPoint('folder.sent');
       return done();
     case 'rename-folder': {
       const { from, to } = JSON.parse(row.detail!) as { from: string; to: string };
       await renameFolder(context, from, to);
+      faultPoint('folder.sent');
       return done();
     }
     default:

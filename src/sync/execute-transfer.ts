@@ -8,6 +8,7 @@ import { type CopyRow, jsonIds } from '../store/rows.js';
 import type { ReadTx, WriteTx } from '../store/store.js';
 import type { CopyUids, FolderRef } from '../upstream/port.js';
 import { isMergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
@@ -33,9 +34,12 @@ export async function transfer(context: SyncContext, batch: readonly LoadedActio
         delivered.map((action) => action.row.id),
       ),
     );
+    faultPoint('transfer.attempted');
     uids = await context.folderLock.run(folder.id, () => send(context, delivered));
+    faultPoint('transfer.sent');
   }
   await settle(context, batch, uids);
+  faultPoint('transfer.bound');
   // A server that does not tell new UIDs, or a folder never looked at: they are found by content.
   if ((await unbound(context, batch)).length > 0) await pull(targetFolder.id);
   await finish(context, batch, await takenElsewhere(context, batch, pull));
@@ -93,6 +97,7 @@ async function removeLeftBehind(context: SyncContext, batch: readonly LoadedActi
   const ref = { path: folder.path, uidValidity: folder.uid_validity };
   const uids = arrived.map(({ copy }) => copy!.uid!);
   await context.folderLock.run(folder.id, () => context.upstream.expunge(ref, uids, authorise(arrived)));
+  faultPoint('transfer.repaired');
 }
 
 /** What was recognised without a Message-ID is compared before its source is given up. */
@@ -193,6 +198,7 @@ async function finish(
       batch.map(({ row }) => row.id),
     );
   });
+  faultPoint('transfer.acknowledged');
 }
 
 async function pinnedTargets(tx: ReadTx, missing: readonly LoadedAction[]): Promise<LoadedAction[]> {

@@ -8,6 +8,7 @@ import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
 import { lostCopies, recordLost, recordVanished } from '../store/vanish.js';
 import type { FolderReader, UpstreamMessage } from '../upstream/port.js';
+import { faultPoint } from '../util/fault.js';
 import { chunks } from '../util/group.js';
 import type { SyncContext } from './context.js';
 import { diffFolder, type FolderDiff } from './diff.js';
@@ -79,9 +80,11 @@ async function pull(
       const left = diff.vanished.length > 0 && (await copiesByUids(tx, folder.id, diff.vanished)).some(isDoomed);
       await saveCursor(tx, folder.id, { uidValidity, uidNext, modSeq: highestModSeq, exists: left ? -1 : exists });
     });
+    faultPoint('ingest.saved');
   } else if (folder.held !== held) {
     context.log.warn({ folder: folder.path, reason: held }, 'deletions held');
     await store.write((tx) => setHeld(tx, folder.id, held));
+    faultPoint('guard.held');
   }
   if (options.place()) await placeFolder(context, folder.id);
   return { changed: flagged + arrived + gone > 0, held };
@@ -106,6 +109,7 @@ async function bindUidValidity(context: SyncContext, folder: FolderRow, reader: 
     );
   }
   await context.store.write((tx) => setUidValidity(tx, folder.id, uidValidity));
+  faultPoint('ingest.bound');
   return {
     ...folder,
     flags_offered: offered,
@@ -138,6 +142,7 @@ async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderD
       );
       changed += await recordFlags(tx, context.book, folder, new Map(page));
     });
+    faultPoint('ingest.flags');
   }
   return changed;
 }
@@ -161,7 +166,9 @@ async function fetchArrivals(
       const arrivals = page.map((message) => arrivalOf(context, message));
       arrived += arrivals.length;
       await writing;
-      writing = context.store.write((tx) => recordArrivals(tx, context.book, folder, arrivals));
+      writing = context.store
+        .write((tx) => recordArrivals(tx, context.book, folder, arrivals))
+        .then(() => faultPoint('ingest.recorded'));
       // A failure is reported by the next page or below; until then it must not count as unhandled.
       writing.catch(() => undefined);
     },
@@ -197,6 +204,7 @@ export async function placeFolder(context: SyncContext, folderId: number | null)
   const ids = await context.store.read((tx) => unplacedCopies(tx, folderId));
   for (const page of chunks(ids, PLACE_BATCH)) {
     await context.store.write((tx) => placeCopies(tx, context.book, page));
+    faultPoint('ingest.placed');
   }
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { AccountBook } from '../store/account-book.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { Store } from '../store/store.js';
+import { faultPoint } from '../util/fault.js';
 import { chunks } from '../util/group.js';
 import type { Log } from '../util/log.js';
 import type { SyncContext } from './context.js';
@@ -79,6 +80,7 @@ export class UserSync {
     await this.#placeAll();
     if (this.#open) return;
     await this.#store.write((tx) => tx.run("INSERT INTO meta (key, value) VALUES ('opened', '1')"));
+    faultPoint('ingest.opened');
     this.#open = true;
     // What came in between the two.
     await this.#placeAll();
@@ -88,6 +90,7 @@ export class UserSync {
     const ids = await this.#store.read((tx) => unplacedCopies(tx, null));
     for (const page of chunks(ids, PLACE_BATCH)) {
       await this.#store.write((tx) => placeCopies(tx, this.#book, page));
+      faultPoint('ingest.placed');
     }
   }
 }

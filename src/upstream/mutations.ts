@@ -2,6 +2,7 @@ import type { MailboxObject } from 'imapflow';
 import { flagList } from '../mail/flags.js';
 import { ROLE_ATTRIBUTES, type Role } from '../mail/ids.js';
 import { MergeboxError } from '../util/errors.js';
+import { faultPoint } from '../util/fault.js';
 import { ATOM, isAll } from '../wire/chars.js';
 import { formatDateTime } from '../wire/dates.js';
 import { parseRanges, spreadRanges } from '../wire/response-set.js';
@@ -101,6 +102,7 @@ export async function moveMessages(
     for (const set of uidSets(uids)) {
       copied.take(await client.exec(doing, 'UID COPY', [sequence(set), mailboxArgument(target)]));
     }
+    faultPoint('transfer.copied');
     await expungeMessages(client, ref, uids, authorised);
     return copied.result();
   }
@@ -133,6 +135,7 @@ export async function expungeMessages(
   if (uids.length === 0) return;
   await selectExactly(client, ref);
   await store(client, ref.path, uids, '+', [DELETED]);
+  faultPoint('expunge.marked');
   if (client.has('UIDPLUS')) {
     for (const set of uidSets(uids)) await client.exec(`expunge in ${ref.path}`, 'UID EXPUNGE', [sequence(set)]);
     return;
@@ -144,6 +147,7 @@ async function expungeWithoutUidplus(client: MutateClient, path: string, uids: r
   const ours = new Set(uids);
   const others = (await deletedUids(client, path)).filter((uid) => !ours.has(uid));
   await store(client, path, others, '-', [DELETED]);
+  faultPoint('expunge.unmarked');
   try {
     // Only now is it certain, and only for this moment.
     const marked = await deletedUids(client, path);
@@ -156,6 +160,7 @@ async function expungeWithoutUidplus(client: MutateClient, path: string, uids: r
       });
     }
     if (marked.length > 0) await client.exec(`expunge in ${path}`, 'EXPUNGE', []);
+    faultPoint('expunge.removed');
   } finally {
     if (!client.closed) await store(client, path, others, '+', [DELETED]);
   }
