@@ -1,6 +1,7 @@
 import { parseAddresses } from '../mail/header-address.js';
 import { parseMessageDate } from '../mail/header-date.js';
 import { HeaderPicker, pickedValue } from '../mail/header-pick.js';
+import { messageIds } from '../mail/message-ids.js';
 import { sortYielding } from '../mail/sort-merge.js';
 import { baseSubject } from '../mail/sort-subject.js';
 import { decodeHeader } from '../mail/text.js';
@@ -20,9 +21,6 @@ const FIELDS: Readonly<Partial<Record<SortKey, string>>> = {
   DISPLAYFROM: 'from',
   DISPLAYTO: 'to',
 };
-
-/** Message-IDs of one References field; what is older is dropped. */
-const MAX_REFERENCES = 1_000;
 
 type SortValue = string | number;
 
@@ -118,12 +116,6 @@ export async function threadMails(
     });
   });
   return mails;
-}
-
-function messageIds(value: string | undefined): string[] {
-  if (value === undefined) return [];
-  const ids = value.match(/<[^<>]+>/g) ?? [];
-  return ids.slice(-MAX_REFERENCES).map((id) => id.slice(1, -1));
 }
 
 /** The first value of each wanted field, at the place of its name among the wanted ones. */

@@ -110,7 +110,7 @@ function* leafText(bytes: Buffer, part: MimePart, overlap: number): Generator<st
   const body = bytes.subarray(part.bodyStart, part.bodyEnd);
   const encoding = transferEncoding(part.content.encoding);
   const transfer = new TransferDecoder(encoding);
-  const charset = charsetDecoder(charsetOf(part) ?? (encoding !== 'identity' || isUtf8(body) ? 'utf8' : 'latin1'));
+  const charset = charsetDecoder(textCharset(part, body));
   let tail = '';
   for (let at = 0; at < body.length; at += PIECE_OCTETS) {
     const text = tail + charset.write(transfer.write(body.subarray(at, at + PIECE_OCTETS)));
@@ -119,6 +119,12 @@ function* leafText(bytes: Buffer, part: MimePart, overlap: number): Generator<st
   }
   const last = charset.write(transfer.end()) + charset.end();
   if (last !== '') yield tail + last;
+}
+
+/** The charset to read a text part with: the one it names, else UTF-8, unless its octets show that it is not. */
+export function textCharset(part: MimePart, body: Buffer): string {
+  const encoded = transferEncoding(part.content.encoding) !== 'identity';
+  return charsetOf(part) ?? (encoded || isUtf8(body) ? 'utf8' : 'latin1');
 }
 
 /** The charset that a part names, when we know it and it is another than ASCII or UTF-8: these two are often wrong. */

@@ -1,6 +1,7 @@
 import type { FlagText } from '../mail/flags.js';
 import type { SqlValue } from './driver.js';
 import { allocateUids, mirrorsOf } from './mailboxes.js';
+import { savedNow } from './objects.js';
 import { type CopyRow, type CopyState, type FolderRow, jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
@@ -36,10 +37,11 @@ export async function insertCopies(tx: WriteTx, copies: readonly NewCopy[]): Pro
       tx.modSeq,
       each.size,
       each.internalDate,
+      each.mirrorUid === null ? null : savedNow(),
     ]);
     const rows = await tx.all<{ id: number }>(
-      `INSERT INTO copy (folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, mod_seq, arrived, size, internal_date)
-       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
+      `INSERT INTO copy (folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, mod_seq, arrived, size, internal_date, saved)
+       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
       params,
     );
     ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));

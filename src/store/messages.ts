@@ -1,4 +1,5 @@
 import type { SqlValue } from './driver.js';
+import { sameContents, threadsOf } from './objects.js';
 import { jsonIds, type NewMessage, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
@@ -9,7 +10,12 @@ const BATCH = 50;
 export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[]): Promise<number[]> {
   const ids: number[] = [];
   for (const page of valueBatches(messages, BATCH)) {
-    const params: SqlValue[] = page.flatMap((each) => [
+    const same = await sameContents(tx, page);
+    const threads = await threadsOf(
+      tx,
+      page.map((each) => each.header),
+    );
+    const params: SqlValue[] = page.flatMap((each, index) => [
       each.matchKey,
       each.mergeKey,
       each.messageId,
@@ -18,10 +24,12 @@ export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[
       each.structure,
       each.header,
       each.pinned,
+      same[index]!,
+      threads[index]!,
     ]);
     const rows = await tx.all<{ id: number }>(
-      `INSERT INTO message (match_key, merge_key, message_id, size, envelope, structure, header, pinned)
-       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
+      `INSERT INTO message (match_key, merge_key, message_id, size, envelope, structure, header, pinned, email_id, thread_id)
+       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
       params,
     );
     // One statement inserts in the order of its VALUES, so its ids ascend with them.
@@ -35,18 +43,24 @@ export interface MetadataRow {
   readonly envelope?: Buffer;
   readonly structure?: Buffer;
   readonly header?: Buffer;
+  /** The number behind the EMAILID. */
+  readonly email?: number;
+  readonly thread?: number | null;
+  readonly preview?: string | null;
 }
 
 /** The asked columns of these messages, by id. */
 export async function metadataOf(
   tx: ReadTx,
   ids: readonly number[],
-  wants: { envelope?: boolean; structure?: boolean; header?: boolean },
+  wants: { envelope?: boolean; structure?: boolean; header?: boolean; ids?: boolean; preview?: boolean },
 ): Promise<Map<number, MetadataRow>> {
   const columns = ['id'];
   if (wants.envelope) columns.push('envelope');
   if (wants.structure) columns.push('structure');
   if (wants.header) columns.push('header');
+  if (wants.ids) columns.push('COALESCE(email_id, id) AS email', 'thread_id AS thread');
+  if (wants.preview) columns.push('preview');
   const rows = await tx.all<MetadataRow>(
     `SELECT ${columns.join(', ')} FROM message WHERE id IN (SELECT value FROM json_each(?))`,
     [jsonIds(ids)],

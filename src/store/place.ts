@@ -5,6 +5,7 @@ import type { AccountBook } from './account-book.js';
 import type { SqlValue } from './driver.js';
 import { agreeOnFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox, mirrorsOf } from './mailboxes.js';
+import { savedNow, shareEmailIds } from './objects.js';
 import { type FolderRow, jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
@@ -64,9 +65,9 @@ async function placeInMirrors(tx: WriteTx, rows: readonly Unplaced[]): Promise<v
     const first = await allocateUids(tx, mirror.id, members.length);
     const pairs = members.map((row, index) => [row.id, first + index]);
     await tx.run(
-      `UPDATE copy SET mirror_uid = json_extract(place.value, '$[1]'), mod_seq = ? FROM json_each(?) AS place
+      `UPDATE copy SET mirror_uid = json_extract(place.value, '$[1]'), mod_seq = ?, saved = ? FROM json_each(?) AS place
        WHERE copy.id = json_extract(place.value, '$[0]')`,
-      [tx.modSeq, JSON.stringify(pairs)],
+      [tx.modSeq, savedNow(), JSON.stringify(pairs)],
     );
     tx.touch(mirror.id);
   }
@@ -127,6 +128,12 @@ async function placeInMerged(
      WHERE copy.id = json_extract(place.value, '$[0]')`,
     [JSON.stringify(pairs)],
   );
+  await shareEmailIds(tx, [
+    ...fresh.flatMap(({ members }, index) =>
+      members.slice(1).map((row) => ({ messageId: row.message_id, entryId: ids[index]! })),
+    ),
+    ...joins.map(({ entry, row }) => ({ messageId: row.message_id, entryId: entry })),
+  ]);
   tx.touch(mailboxId);
   const grown = [
     ...joins.map(({ entry }) => entry),
@@ -186,10 +193,11 @@ async function insertEntries(tx: WriteTx, mailboxId: number, entries: readonly N
       tx.modSeq,
       each.size,
       each.date,
+      savedNow(),
     ]);
     const rows = await tx.all<{ id: number; uid: number }>(
-      `INSERT INTO entry (mailbox_id, uid, message_id, merge_key, flags, accounts, mod_seq, size, internal_date)
-       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id, uid`,
+      `INSERT INTO entry (mailbox_id, uid, message_id, merge_key, flags, accounts, mod_seq, size, internal_date, saved)
+       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id, uid`,
       params,
     );
     ids.push(...rows.sort((a, b) => a.uid - b.uid).map((row) => row.id));

@@ -7,6 +7,7 @@ import { insertPendingCopy } from './copies.js';
 import { folderById, roleFolder } from './folders.js';
 import { agreeOnFlags, type Group, groupFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox } from './mailboxes.js';
+import { savedNow } from './objects.js';
 import { doomCopies, expungeEntries, folderAccounts, oweExpunges, settleEntries } from './remove.js';
 import type { CopyRow, EntryRow, FolderRow, MailboxRow } from './rows.js';
 import type { WriteTx } from './store.js';
@@ -163,8 +164,8 @@ export async function createEntry(
   const uid = await allocateUids(tx, mailboxId, 1);
   tx.touch(mailboxId);
   return (await tx.get<EntryRow>(
-    `INSERT INTO entry (mailbox_id, uid, message_id, merge_key, flags, accounts, mod_seq, size, internal_date)
-     VALUES (?,?,?,?,?,?,?,?,?) RETURNING *`,
+    `INSERT INTO entry (mailbox_id, uid, message_id, merge_key, flags, accounts, mod_seq, size, internal_date, saved)
+     VALUES (?,?,?,?,?,?,?,?,?,?) RETURNING *`,
     [
       mailboxId,
       uid,
@@ -175,6 +176,7 @@ export async function createEntry(
       tx.modSeq,
       entry.size,
       entry.internalDate,
+      savedNow(),
     ],
   ))!;
 }
