@@ -18,6 +18,8 @@ export interface MergeboxOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** How long the ready line may take. */
   readonly readyTimeoutMs?: number;
+  /** Made for each daemon when absent. */
+  readonly certificates?: TestCertificates;
 }
 
 export interface Listener {
@@ -69,7 +71,7 @@ export class Mergebox {
   /** Directory, certificate and configuration, nothing started. */
   static async create(options: MergeboxOptions): Promise<Mergebox> {
     const dir = await mkdtemp(join(tmpdir(), 'mbox-'));
-    const certificates = await makeCertificates(dir);
+    const certificates = options.certificates ?? (await makeCertificates(dir));
     const mergebox = new Mergebox(dir, certificates, options);
     const config = await mergeboxConfig(join(dir, 'data'), options.users, certificates, options.overrides);
     await mergebox.writeConfig(config);
@@ -84,10 +86,11 @@ export class Mergebox {
     await writeFile(this.configFile, JSON.stringify(config, null, 2), { mode: 0o600 });
   }
 
-  async start(): Promise<void> {
+  /** `env` is for this run only. Rejects when the daemon ends before it is ready. */
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     if (this.#process !== null) throw new Error('this daemon runs already');
     const child = spawn(process.execPath, [mainFile(), 'serve', '--config', this.configFile], {
-      env: { ...process.env, ...this.#env },
+      env: { ...process.env, ...this.#env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#process = child;
@@ -120,6 +123,12 @@ export class Mergebox {
 
   get running(): boolean {
     return this.#process !== null;
+  }
+
+  /** Resolves when it does not run any more. */
+  async ended(): Promise<void> {
+    const child = this.#process;
+    if (child !== null) await new Promise<void>((resolve) => child.once('close', () => resolve()));
   }
 
   /** What it logged since it was made, over all restarts. */
