@@ -16,13 +16,29 @@ export interface Endpoint {
   readonly tls: TlsMode;
   /** PEM text of the certificate authorities to trust instead of the system's. */
   readonly ca: string | null;
+  /** What the connection goes through; absent or null: straight. TLS is with the upstream all the same. */
+  readonly proxy?: ProxySettings | null;
+}
+
+/** A proxy that is asked for a tunnel: HTTP CONNECT, or SOCKS5 (RFC 1928) with names resolved there. */
+export interface ProxySettings {
+  readonly type: 'http' | 'socks5';
+  readonly host: string;
+  readonly port: number;
+  readonly auth: Credentials | null;
+}
+
+/** A proxy with the hosts that are reached without it. */
+export interface ProxyRule {
+  readonly proxy: ProxySettings;
+  readonly except: readonly string[];
 }
 
 type FileUser = FileConfig['users'][number];
 type FileAccount = FileUser['accounts'][number];
 
 export interface AccountConfig
-  extends Readonly<Omit<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'auth' | 'smtp' | 'allowPlaintext'>> {
+  extends Readonly<Omit<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'auth' | 'smtp' | 'allowPlaintext' | 'proxy'>> {
   readonly endpoint: Endpoint;
   readonly auth: Credentials;
   /** Null when this account sends no mail; `auth` is null for a server that takes none. */
@@ -50,5 +66,7 @@ export interface Config {
   readonly admin: { readonly host: string; readonly port: number; readonly token: Secret | null };
   readonly log: { readonly level: string };
   readonly limits: Readonly<FileConfig['limits']>;
+  /** For what no account's own setting decides. */
+  readonly proxy: ProxyRule | null;
   readonly users: readonly UserConfig[];
 }

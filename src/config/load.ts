@@ -5,7 +5,7 @@ import type { z } from 'zod';
 import { MergeboxError } from '../util/errors.js';
 import { isLoopback } from '../util/loopback.js';
 import { Secret } from '../util/secret.js';
-import type { Config, UserConfig } from './config.js';
+import type { Config, ProxyRule, UserConfig } from './config.js';
 import { JsonError, parseJson } from './json.js';
 import { type Path, type Problem, problemText, valueAt } from './problems.js';
 import { IMAP_PORTS, Resolver, SUBMISSION_PORTS } from './resolve.js';
@@ -57,6 +57,7 @@ async function readJson(file: string): Promise<unknown> {
 
 async function resolve(file: FileConfig, resolver: Resolver): Promise<Config> {
   const token = file.admin.token;
+  const proxy = file.proxy === undefined ? null : await resolver.proxy(file.proxy, ['proxy']);
   return {
     dataDir: resolver.absolute(file.dataDir),
     tls: file.tls === undefined ? null : await resolver.certificate(file.tls, ['tls']),
@@ -78,13 +79,19 @@ async function resolve(file: FileConfig, resolver: Resolver): Promise<Config> {
     },
     log: file.log,
     limits: file.limits,
-    users: await Promise.all(file.users.map((user, index) => resolveUser(user, index, resolver))),
+    proxy,
+    users: await Promise.all(file.users.map((user, index) => resolveUser(user, index, resolver, proxy))),
   };
 }
 
-async function resolveUser(file: FileConfig['users'][number], index: number, resolver: Resolver): Promise<UserConfig> {
+async function resolveUser(
+  file: FileConfig['users'][number],
+  index: number,
+  resolver: Resolver,
+  proxy: ProxyRule | null,
+): Promise<UserConfig> {
   const accounts = await Promise.all(
-    file.accounts.map((account, number) => resolver.account(account, ['users', index, 'accounts', number])),
+    file.accounts.map((account, number) => resolver.account(account, ['users', index, 'accounts', number], proxy)),
   );
   return { ...file, accounts, defaultAccount: file.defaultAccount ?? accounts[0]?.id ?? null };
 }
@@ -101,7 +108,7 @@ async function inspectParts(raw: unknown, resolver: Resolver): Promise<null> {
   }
   for (const index of indices(raw, ['users'])) {
     for (const [at, account] of parts(raw, ['users', index, 'accounts'], accountSchema)) {
-      await resolver.account(account, at);
+      await resolver.account(account, at, null);
     }
   }
   return null;

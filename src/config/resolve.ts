@@ -3,18 +3,21 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isLoopback } from '../util/loopback.js';
 import { Secret } from '../util/secret.js';
-import type { AccountConfig, Credentials, Endpoint, ListenerConfig, TlsMode } from './config.js';
+import type { AccountConfig, Credentials, Endpoint, ListenerConfig, ProxyRule, TlsMode } from './config.js';
 import type { Path, Problem } from './problems.js';
+import { proxyFor } from './proxy.js';
 import type { FileConfig, SecretSource } from './schema.js';
 
 type FileAccount = FileConfig['users'][number]['accounts'][number];
 type FileListener = FileConfig['imap']['listeners'][number];
 type FileEndpoint = Pick<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'allowPlaintext'>;
+type FileProxy = NonNullable<FileConfig['proxy']>;
 
 /** Ports of a service by how the connection is protected (RFC 8314 §3). */
 type Ports = Readonly<Record<TlsMode, number>>;
 export const IMAP_PORTS: Ports = { implicit: 993, starttls: 143, none: 143 };
 export const SUBMISSION_PORTS: Ports = { implicit: 465, starttls: 587, none: 587 };
+const PROXY_PORTS = { http: 3128, socks5: 1080 } as const;
 
 /** Turns what the file says into what the program uses; what cannot be is noted in `problems` and stood in for. */
 export class Resolver {
@@ -39,15 +42,17 @@ export class Resolver {
     return { host: file.host, port: file.port ?? ports[file.tls], tls: file.tls };
   }
 
-  async account(file: FileAccount, at: Path): Promise<AccountConfig> {
-    const { host, port, tls, ca, allowPlaintext, auth, smtp, ...rest } = file;
-    const endpoint = await this.#endpoint({ host, port, tls, ca, allowPlaintext }, at, IMAP_PORTS);
+  /** `general` is the proxy of accounts that say nothing of their own. */
+  async account(file: FileAccount, at: Path, general: ProxyRule | null): Promise<AccountConfig> {
+    const { host, port, tls, ca, allowPlaintext, auth, smtp, proxy, ...rest } = file;
+    const rule = proxy === undefined ? general : proxy === false ? null : await this.proxy(proxy, [...at, 'proxy']);
+    const endpoint = await this.#endpoint({ host, port, tls, ca, allowPlaintext }, at, IMAP_PORTS, rule);
     const credentials = await this.#credentials(auth, [...at, 'auth']);
     return {
       ...rest,
       endpoint,
       auth: credentials,
-      smtp: smtp === undefined ? null : await this.#smtp(smtp, credentials, [...at, 'smtp']),
+      smtp: smtp === undefined ? null : await this.#smtp(smtp, credentials, [...at, 'smtp'], rule),
     };
   }
 
@@ -55,16 +60,25 @@ export class Resolver {
     file: NonNullable<FileAccount['smtp']>,
     ofAccount: Credentials,
     at: Path,
+    rule: ProxyRule | null,
   ): Promise<NonNullable<AccountConfig['smtp']>> {
-    const endpoint = await this.#endpoint(file, at, SUBMISSION_PORTS);
+    const endpoint = await this.#endpoint(file, at, SUBMISSION_PORTS, rule);
     if (file.auth === false) return { endpoint, auth: null };
     return { endpoint, auth: file.auth ? await this.#credentials(file.auth, [...at, 'auth']) : ofAccount };
   }
 
-  async #endpoint(file: FileEndpoint, at: Path, ports: Ports): Promise<Endpoint> {
+  async proxy(file: FileProxy, at: Path): Promise<ProxyRule> {
+    const auth = file.auth === undefined ? null : await this.#credentials(file.auth, [...at, 'auth']);
+    const port = file.port ?? PROXY_PORTS[file.type];
+    return { proxy: { type: file.type, host: file.host, port, auth }, except: file.except };
+  }
+
+  async #endpoint(file: FileEndpoint, at: Path, ports: Ports, rule: ProxyRule | null): Promise<Endpoint> {
     this.#refusePlaintext(file, at);
     const ca = file.ca === undefined ? null : await this.#authorities(file.ca, [...at, 'ca']);
-    return { host: file.host, port: file.port ?? ports[file.tls], tls: file.tls, ca };
+    const port = file.port ?? ports[file.tls];
+    const proxy = proxyFor(rule, file.host, port);
+    return { host: file.host, port, tls: file.tls, ca, ...(proxy === null ? {} : { proxy }) };
   }
 
   async #credentials(file: FileAccount['auth'], at: Path): Promise<Credentials> {

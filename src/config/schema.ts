@@ -22,6 +22,17 @@ export const listenerSchema = z.strictObject({
 
 const auth = z.strictObject({ username: z.string().min(1), password: secret });
 
+/** The way through a firewall; TLS is with the upstream all the same. */
+const proxy = z.strictObject({
+  type: z.enum(['http', 'socks5']),
+  host: z.string().min(1),
+  /** 3128 for http (CONNECT), 1080 for socks5. */
+  port: upstreamPort.optional(),
+  auth: auth.optional(),
+  /** Hosts reached without it, as in NO_PROXY: names with all below them, addresses, networks; `*` is all. */
+  except: z.array(z.string().min(1)).default(['localhost', '127.0.0.0/8', '::1']),
+});
+
 const smtp = z.strictObject({
   host: z.string().min(1),
   /** 465 for implicit TLS, else 587. */
@@ -62,6 +73,8 @@ export const accountSchema = z.strictObject({
     })
     .default({}),
   smtp: smtp.optional(),
+  /** The proxy at the top of the file when absent; `false`: none. */
+  proxy: z.union([proxy, z.literal(false)]).optional(),
   /** Whether Mergebox files sent mail: `auto` files unless the copy is there already. */
   sent: z.enum(['auto', 'always', 'never']).default('auto'),
 });
@@ -132,6 +145,8 @@ export const configSchema = z.strictObject({
     .strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') })
     .prefault({}),
   limits: limits.prefault({}),
+  /** For all connections to upstream servers. */
+  proxy: proxy.optional(),
   users: z.array(userSchema).min(1),
 });
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import { connectTcp } from '../upstream/connector.js';
 import { errorText, MergeboxError } from '../util/errors.js';
 import { needsUtf8, wireAddress } from './address.js';
 import { dotStuffed } from './dot-stuffing.js';
@@ -51,7 +52,8 @@ export class Relay {
    * refused name or password), `refused` (it wants nobody) or `protocol`.
    */
   static async open(target: RelayTarget, name: string, timeouts: RelayTimeouts): Promise<Relay> {
-    const connection = new SMTPConnection(connectionOptions(target, name, timeouts));
+    const tunnel = await openTunnel(target, timeouts);
+    const connection = new SMTPConnection(connectionOptions(target, name, timeouts, tunnel));
     try {
       await connect(connection);
       if (target.auth !== null) await login(connection, target.auth.username, target.auth.password.reveal());
@@ -210,12 +212,28 @@ export class Relay {
   }
 }
 
-function connectionOptions(target: RelayTarget, name: string, timeouts: RelayTimeouts): SMTPConnection.Options {
+/** The socket that a proxy stands behind; null without one. TLS is made inside it, with the upstream. */
+async function openTunnel(target: RelayTarget, timeouts: RelayTimeouts): Promise<Socket | null> {
+  if (!target.endpoint.proxy) return null;
+  try {
+    return await connectTcp(target.endpoint, timeouts.connectMs);
+  } catch (error) {
+    throw openingError(error, target);
+  }
+}
+
+function connectionOptions(
+  target: RelayTarget,
+  name: string,
+  timeouts: RelayTimeouts,
+  tunnel: Socket | null,
+): SMTPConnection.Options {
   const { host, port, tls, ca } = target.endpoint;
   return {
     host,
     port,
     name,
+    ...(tunnel === null ? {} : { connection: tunnel }),
     secure: tls === 'implicit',
     // Without it nodemailer would go on in clear when a man in the middle hides STARTTLS.
     requireTLS: tls === 'starttls',

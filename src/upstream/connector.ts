@@ -4,20 +4,17 @@ import type { Endpoint } from '../config/config.js';
 import { MergeboxError } from '../util/errors.js';
 import { abortedError, connectionError } from './errors.js';
 import { PlainDialogue } from './plain-dialogue.js';
+import { openTunnel, proxyName } from './proxy.js';
 import type { Timing } from './timing.js';
 
 /** The protocol's part of STARTTLS: resolves once the server has agreed to begin TLS, throws when it does not. */
 export type StartTls = (dialogue: PlainDialogue) => Promise<void>;
-
-/** Makes the TCP connection; a proxy's tunnel may stand in for it. */
-export type OpenTcp = (endpoint: Endpoint, signal: AbortSignal) => Promise<Socket>;
 
 export interface ConnectRequest {
   readonly endpoint: Endpoint;
   readonly startTls: StartTls;
   readonly timing: Pick<Timing, 'connectMs' | 'handshakeMs'>;
   readonly signal?: AbortSignal | undefined;
-  readonly openTcp?: OpenTcp;
 }
 
 /**
@@ -28,10 +25,7 @@ export interface ConnectRequest {
 export async function connectSocket(request: ConnectRequest): Promise<Socket> {
   const { endpoint, timing, signal } = request;
   const where = `connect to ${endpoint.host}:${endpoint.port}`;
-  const open = request.openTcp ?? openTcp;
-  const tcp = await within(timing.connectMs, where, signal, (limit) => open(endpoint, limit));
-  tcp.setNoDelay(true);
-  tcp.setKeepAlive(true, 30_000);
+  const tcp = await connectTcp(endpoint, timing.connectMs, signal);
   if (endpoint.tls === 'none') return tcp;
   // Whatever befalls the socket below TLS is told by the TLS socket or the dialogue.
   tcp.on('error', () => undefined);
@@ -52,6 +46,19 @@ export async function connectSocket(request: ConnectRequest): Promise<Socket> {
   }
 }
 
+/**
+ * The bare connection to the endpoint, through its proxy where it has one, within `ms`. For libraries that protect a
+ * given socket themselves. Rejects with `connection`, `timeout`, `protocol`, `aborted`, or `authentication` for a proxy
+ * that refuses its credentials.
+ */
+export async function connectTcp(endpoint: Endpoint, ms: number, signal?: AbortSignal): Promise<Socket> {
+  const where = `connect to ${endpoint.host}:${endpoint.port}`;
+  const tcp = await within(ms, where, signal, (limit) => openTcp(endpoint, limit));
+  tcp.setNoDelay(true);
+  tcp.setKeepAlive(true, 30_000);
+  return tcp;
+}
+
 /** What every TLS connection to an upstream uses, ours and those of libraries: verified, 1.2 at least. */
 export function tlsPolicy(endpoint: Endpoint): ConnectionOptions {
   return {
@@ -64,9 +71,32 @@ export function tlsPolicy(endpoint: Endpoint): ConnectionOptions {
   };
 }
 
-function openTcp(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
+async function openTcp(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
+  const proxy = endpoint.proxy ?? null;
+  if (proxy === null) return dial(endpoint, signal);
+  const socket = await dial(proxy, signal).catch((error: unknown) => {
+    throw signal.aborted ? error : connectionError(proxyName(proxy), error);
+  });
+  // Whatever befalls the socket is told by the reader of the proxy's answers.
+  const ignore = (): void => undefined;
+  const abort = (): void => void socket.destroy();
+  socket.on('error', ignore);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    await openTunnel(socket, proxy, endpoint);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    if (!socket.destroyed) socket.off('error', ignore);
+  }
+}
+
+function dial(to: Pick<Endpoint, 'host' | 'port'>, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = tcpConnect({ host: endpoint.host, port: endpoint.port, autoSelectFamily: true });
+    const socket = tcpConnect({ host: to.host, port: to.port, autoSelectFamily: true });
     const settle = (): void => {
       signal.removeEventListener('abort', onAbort);
       socket.off('error', onError);

@@ -1,11 +1,12 @@
+import { isIPv6 } from 'node:net';
 import { ImapFlow, type MailboxObject } from 'imapflow';
-import type { AccountConfig } from '../config/config.js';
+import type { AccountConfig, ProxySettings } from '../config/config.js';
 import { errorText, MergeboxError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { encodeMutf7 } from '../wire/mutf7.js';
 import { tlsPolicy } from './connector.js';
 import { abortedError, refusal } from './errors.js';
-import { libraryError, type ParsedResponse, responseCode } from './mutate-errors.js';
+import { libraryError, type ParsedResponse, proxyError, responseCode } from './mutate-errors.js';
 import type { UpstreamFeatures } from './port.js';
 import type { Timing } from './timing.js';
 
@@ -92,7 +93,7 @@ export class MutateClient {
       return new MutateClient(flow, timing);
     } catch (error) {
       flow.close();
-      throw signal.aborted ? abortedError(doing) : libraryError(doing, error);
+      throw signal.aborted ? abortedError(doing) : (proxyError(account, error) ?? libraryError(doing, error));
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
@@ -231,6 +232,7 @@ function flowOptions(account: AccountConfig, timing: Timing, log: Log): Construc
     // Without either of them imapflow upgrades when it can, which whoever is in between can prevent.
     ...(secure ? {} : { doSTARTTLS: endpoint.tls === 'starttls' }),
     ...(endpoint.tls === 'none' ? {} : { tls: tlsPolicy(endpoint) }),
+    ...(endpoint.proxy ? { proxy: proxyUrl(endpoint.proxy) } : {}),
     auth: { user: auth.username, pass: auth.password.reveal() },
     clientInfo: { name: 'Mergebox', version: false, vendor: false, 'support-url': false },
     connectionTimeout: timing.connectMs,
@@ -247,6 +249,13 @@ function flowOptions(account: AccountConfig, timing: Timing, log: Log): Construc
     maxResponseSize: 33_554_432,
     logger: quietLogger(log),
   };
+}
+
+/** imapflow makes its tunnel itself, by the same rules: names are resolved at the proxy, TLS is with the upstream. */
+function proxyUrl({ type, host, port, auth }: ProxySettings): string {
+  const login =
+    auth === null ? '' : `${encodeURIComponent(auth.username)}:${encodeURIComponent(auth.password.reveal())}@`;
+  return `${type}://${login}${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
 /** imapflow's talk at our lowest level, without its error objects, which hold more than is good in a log. */

@@ -111,7 +111,7 @@ t.test('loadConfig names every unknown, missing and wrong key with its path and 
     ],
   });
   const expected = [
-    'dataDirectory: unknown key; allowed: dataDir, tls, imap, submission, admin, log, limits, users',
+    'dataDirectory: unknown key; allowed: dataDir, tls, imap, submission, admin, log, limits, proxy, users',
     'imap.listeners[0].port: expected at most 65535',
     'imap.listeners[0].tls: expected one of "implicit", "starttls", "none"',
     'limits.messageBytes: expected at least 1024',
@@ -304,7 +304,7 @@ t.test('config.example.json shows every key and loads', async (t) => {
   await writeFile(path.join(dir, 'certs/corp-ca.pem'), pems.cert);
   const file = path.join(dir, 'config.json');
   await writeFile(file, text.replaceAll('/run/secrets', path.join(dir, 'secrets')));
-  const config = await loadConfig(file, { WORK_PASSWORD: 'p', MERGEBOX_ADMIN_TOKEN: 'q' });
+  const config = await loadConfig(file, { WORK_PASSWORD: 'p', MERGEBOX_ADMIN_TOKEN: 'q', PROXY_PASSWORD: 'r' });
   t.equal(config.users[0]?.accounts.length, 2);
 });
 
