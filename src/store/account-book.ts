@@ -1,4 +1,5 @@
 import type { Role } from '../mail/ids.js';
+import type { Authority, DeletionPolicy } from '../mail/reconcile.js';
 
 /** What the reconciliation has to know of an account's configuration. */
 export interface AccountPolicy {
@@ -6,8 +7,8 @@ export interface AccountPolicy {
   readonly id: number;
   /** The id in the configuration. */
   readonly name: string;
-  readonly authority: 'both' | 'upstream' | 'mergebox';
-  readonly onUpstreamDelete: 'trash' | 'expunge' | 'keep';
+  readonly authority: Authority;
+  readonly onUpstreamDelete: DeletionPolicy;
   /** Lower case. */
   readonly addresses: readonly string[];
   /** Configured folder paths by role. */
@@ -56,10 +57,5 @@ export class AccountBook {
   /** Whether changes made here go out to the account. */
   pushes(id: number): boolean {
     return this.get(id).authority !== 'upstream';
-  }
-
-  /** Whether changes seen at the account come in. */
-  pulls(id: number): boolean {
-    return this.get(id).authority !== 'mergebox';
   }
 }

@@ -1,5 +1,6 @@
+import { agreedFlags } from '../mail/reconcile.js';
 import type { AccountBook } from './account-book.js';
-import { jsonIds, valueBatches } from './rows.js';
+import { type CopyRow, jsonIds, valueBatches } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 export type ActionKind =
@@ -68,7 +69,8 @@ export async function owe(tx: WriteTx, actions: readonly NewAction[], reason: st
 
 /**
  * Owes the flags of those copies whose server has others than we show; one action a copy, whatever changes meanwhile,
- * because the executor computes the difference when it runs. Copies still on their way get theirs when they arrive.
+ * because the executor computes the difference when it runs. Copies still on their way get theirs when they arrive;
+ * what a server refused before is not sent again.
  */
 export async function oweFlags(
   tx: WriteTx,
@@ -77,14 +79,17 @@ export async function oweFlags(
   reason: string,
 ): Promise<void> {
   if (copyIds.length === 0) return;
-  const rows = await tx.all<{ id: number; account_id: number }>(
-    `SELECT copy.id, folder.account_id FROM copy JOIN folder ON folder.id = copy.folder_id
+  const rows = await tx.all<Pick<CopyRow, 'id' | 'flags' | 'base' | 'refused'> & { account_id: number }>(
+    `SELECT copy.id, copy.flags, copy.base, copy.refused, folder.account_id FROM copy JOIN folder ON folder.id = copy.folder_id
      WHERE copy.id IN (SELECT value FROM json_each(?)) AND copy.flags <> copy.base AND copy.state = 'live'
-     AND NOT EXISTS (SELECT 1 FROM action WHERE action.copy_id = copy.id AND action.kind = 'flags')
+     AND NOT EXISTS (SELECT 1 FROM action WHERE action.copy_id = copy.id AND action.kind = 'flags' AND action.state = 'pending')
      ORDER BY copy.id`,
     [jsonIds(copyIds)],
   );
-  const due = rows.filter((row) => book.pushes(row.account_id));
+  const due = rows.filter(
+    ({ account_id, base, flags, refused }) =>
+      book.pushes(account_id) && (refused === '' || agreedFlags(base, flags, refused) !== base),
+  );
   await owe(
     tx,
     due.map((row) => ({ accountId: row.account_id, kind: 'flags' as const, copyId: row.id })),

@@ -1,11 +1,13 @@
-import { type FlagText, flagDelta } from '../mail/flags.js';
-import { reconcileFlags, withUnholdable } from '../mail/reconcile.js';
+import type { FlagText } from '../mail/flags.js';
+import { type Observed, reconcile, sameFlags, withUnholdable } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
 import { oweFlags } from './actions.js';
 import { copiesByUids, insertCopies } from './copies.js';
+import { copyFacts } from './facts.js';
 import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups.js';
 import { insertMessages } from './messages.js';
+import { folderAccounts } from './remove.js';
 import { type CopyRow, type FolderRow, jsonIds, type NewMessage } from './rows.js';
 import type { WriteTx } from './store.js';
 
@@ -116,46 +118,63 @@ export async function recordFlags(
   folder: FolderRow,
   observed: ReadonlyMap<number, FlagText>,
 ): Promise<number> {
-  const copies = (await copiesByUids(tx, folder.id, observed.keys())).filter((copy) => copy.state !== 'doomed');
-  const seen = copies
-    .map((copy) => ({ copy, flags: withUnholdable(observed.get(copy.uid!)!, copy.flags, folder.flags_offered) }))
-    .filter(({ copy, flags }) => isOther(copy.base, flags));
-  if (seen.length === 0) return 0;
-  const groups = await groupsOfEntries(
-    tx,
-    seen.flatMap(({ copy }) => copy.entry_id ?? []),
+  const copies = (await copiesByUids(tx, folder.id, observed.keys())).filter(
+    (copy) =>
+      copy.state !== 'doomed' &&
+      !sameFlags(copy.base, withUnholdable(observed.get(copy.uid!)!, copy.flags, folder.flags_offered)),
   );
+  if (copies.length === 0) return 0;
+  const seen = new Set(copies.map((copy) => copy.id));
   const changes: { group: Group; flags: FlagText }[] = [];
+  const bases: { id: number; base: FlagText }[] = [];
   const unchanged: number[] = [];
-  for (const [, members] of groupBy(seen, ({ copy }) => copy.entry_id ?? -copy.id)) {
-    const { copy } = members[0]!;
-    const group: Group = (copy.entry_id !== null && groups.get(copy.entry_id)) || { entry: null, copies: [copy] };
+  for (const { group, folders } of await groupsWithFolders(tx, copies)) {
     const before = groupFlags(group);
-    const flags = book.pulls(folder.account_id)
-      ? reconcileFlags(
-          before,
-          members.map((each) => ({ base: each.copy.base, observed: each.flags })),
-        )
-      : before;
+    const result = reconcile(
+      before,
+      group.copies.map((copy) => copyFacts(book, copy, folders.get(copy.folder_id)!, observedOf(copy, seen, observed))),
+    );
+    const flags = result.entry ?? before;
+    for (const [index, { base }] of result.copies.entries()) {
+      const { id } = group.copies[index]!;
+      if (!seen.has(id)) continue;
+      bases.push({ id, base });
+      if (flags === before) unchanged.push(id);
+    }
     if (flags !== before) changes.push({ group, flags });
-    else unchanged.push(...members.map((each) => each.copy.id));
   }
-  for (const [flags, members] of groupBy(seen, (each) => each.flags)) {
+  for (const [base, members] of groupBy(bases, (each) => each.base)) {
     await tx.run('UPDATE copy SET base = ? WHERE id IN (SELECT value FROM json_each(?))', [
-      flags,
-      jsonIds(members.map((each) => each.copy.id)),
+      base,
+      jsonIds(members.map(({ id }) => id)),
     ]);
   }
   await setGroupFlags(tx, book, changes, `reconciliation: flags changed at ${book.get(folder.account_id).name}`);
   await oweFlags(tx, book, unchanged, 'reconciliation: the server changed a flag back');
-  return seen.length;
+  return copies.length;
 }
 
-/** Servers may spell a keyword as they knew it first; that is no change. */
-function isOther(base: FlagText, observed: FlagText): boolean {
-  if (base === observed) return false;
-  const { add, remove } = flagDelta(base, observed);
-  return add.length + remove.length > 0;
+function observedOf(copy: CopyRow, seen: ReadonlySet<number>, observed: ReadonlyMap<number, FlagText>): Observed {
+  if (seen.has(copy.id)) return { is: 'present', flags: observed.get(copy.uid!)! };
+  return copy.state === 'vanished' ? { is: 'missing' } : { is: 'unknown' };
+}
+
+/** The groups of these copies, each once, with the folders of all their copies. */
+async function groupsWithFolders(
+  tx: WriteTx,
+  copies: readonly CopyRow[],
+): Promise<{ group: Group; folders: ReadonlyMap<number, FolderRow> }[]> {
+  const entries = await groupsOfEntries(
+    tx,
+    copies.flatMap((copy) => copy.entry_id ?? []),
+  );
+  const groups: Group[] = [...entries.values()];
+  for (const copy of copies) if (copy.entry_id === null) groups.push({ entry: null, copies: [copy] });
+  const folders = await folderAccounts(
+    tx,
+    groups.flatMap((group) => group.copies),
+  );
+  return groups.map((group) => ({ group, folders }));
 }
 
 /** A vanished copy turned up again under its UID (a held or mistaken disappearance). */

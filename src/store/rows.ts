@@ -56,6 +56,7 @@ export interface CopyRow {
   readonly state: CopyState;
   readonly flags: FlagText;
   readonly base: FlagText;
+  readonly refused: FlagText;
   readonly mod_seq: number;
   readonly arrived: number;
   readonly size: number;

@@ -1,5 +1,6 @@
 import { accountKeyword, flagText, removeFlags } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
+import { discardHow } from '../mail/reconcile.js';
 import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
 import { type NewAction, owe } from './actions.js';
@@ -234,9 +235,9 @@ export async function discardCopies(
   for (const copy of copies) {
     const folder = folders.get(copy.folder_id)!;
     const account = book.get(folder.account_id);
-    if (!book.pushes(account.id) || account.onUpstreamDelete === 'keep') continue;
-    if (folder.role === 'trash' || folder.role === 'junk') continue;
-    if (account.onUpstreamDelete === 'expunge') {
+    const how = discardHow({ ...account, onDelete: account.onUpstreamDelete, role: folder.role });
+    if (how === null) continue;
+    if (how === 'expunge') {
       await doomCopies(tx, [copy]);
       await oweExpunges(tx, book, [copy], folders, reason);
       continue;

@@ -1,10 +1,12 @@
-import { hasFlag, removeFlags } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
+import { type CopyAction, type Observed, reconcile } from '../mail/reconcile.js';
 import type { AccountBook } from './account-book.js';
-import { recordDestroyed } from './actions.js';
-import { groupsOfEntries, setGroupFlags } from './groups.js';
-import { dropCopies, folderAccounts } from './remove.js';
-import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
+import { owe, recordDestroyed } from './actions.js';
+import { insertPendingCopy } from './copies.js';
+import { copyFacts } from './facts.js';
+import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups.js';
+import { doomCopies, dropCopies, folderAccounts, settleEntries } from './remove.js';
+import { type CopyRow, jsonIds } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 import { discardCopies, moveCopyToRole } from './transfer.js';
 
@@ -81,6 +83,12 @@ interface Vanished extends CopyRow {
   readonly role: Role | null;
 }
 
+/** Where the mail of a vanished copy is now. */
+interface Found extends CopyRow {
+  readonly role: Role | null;
+  readonly virtual: 0 | 1;
+}
+
 /**
  * Decides why these copies of an account vanished; all its folders must have been looked at since they were marked. Moved,
  * when the same mail has arrived in another folder of the account since (or a folder like All Mail still holds it); else
@@ -112,9 +120,9 @@ async function movedTo(
   accountId: number,
   copy: Vanished,
   taken: ReadonlySet<number>,
-): Promise<(CopyRow & { role: Role | null }) | undefined> {
-  const rows = await tx.all<CopyRow & { role: Role | null }>(
-    `SELECT copy.*, folder.role FROM message JOIN copy ON copy.message_id = message.id JOIN folder ON folder.id = copy.folder_id
+): Promise<Found | undefined> {
+  const rows = await tx.all<Found>(
+    `SELECT copy.*, folder.role, folder.virtual FROM message JOIN copy ON copy.message_id = message.id JOIN folder ON folder.id = copy.folder_id
      WHERE message.match_key = ? AND folder.account_id = ? AND copy.folder_id <> ?
      AND copy.state = 'live' AND copy.uid IS NOT NULL AND (folder.virtual = 1 OR copy.arrived > ?)
      ORDER BY folder.virtual, copy.id`,
@@ -123,50 +131,88 @@ async function movedTo(
   return rows.find((row) => !taken.has(row.id));
 }
 
+/** The reconciliation decides; what it decides is owed in the same transaction. */
 async function settleVanished(
   tx: WriteTx,
   book: AccountBook,
   accountId: number,
   copy: Vanished,
-  found: (CopyRow & { role: Role | null }) | undefined,
+  found: Found | undefined,
 ): Promise<void> {
-  const group = copy.entry_id === null ? undefined : (await groupsOfEntries(tx, [copy.entry_id])).get(copy.entry_id);
-  const others = (group?.copies ?? []).filter((each) => each.id !== copy.id && each.state !== 'vanished');
-  const name = book.get(accountId).name;
-  if (book.pulls(accountId) && others.length > 0) {
-    const folders = await folderAccounts(tx, others);
-    if (!found || (found.role === 'trash' && copy.role !== 'trash')) {
-      await discardCopies(tx, book, others, folders, `reconciliation: deleted at ${name}`);
-    } else if (copy.role === 'trash' && found.role !== null) {
-      await restoreCopies(tx, book, others, folders, found.role, `reconciliation: restored at ${name}`);
-    } else if (isMarkOfMove(copy, found)) {
-      const flags = removeFlags(group!.entry!.flags, ['\\Deleted']);
-      const reason = `reconciliation: moved at ${name}`;
-      await setGroupFlags(tx, book, [{ group: { entry: group!.entry, copies: others }, flags }], reason);
-    }
+  const known = copy.entry_id === null ? undefined : (await groupsOfEntries(tx, [copy.entry_id])).get(copy.entry_id);
+  const group: Group = known ?? { entry: null, copies: [copy] };
+  const folders = await folderAccounts(tx, group.copies);
+  const gone: Observed = { is: 'gone', to: found ?? null };
+  const before = groupFlags(group);
+  const { entry: flags, copies: outcomes } = reconcile(
+    before,
+    group.copies.map((each) => copyFacts(book, each, folders.get(each.folder_id)!, observedOf(each, copy.id, gone))),
+  );
+  const reason = `reconciliation: ${whatHappened(copy, found)} at ${book.get(accountId).name}`;
+  if (flags !== null && flags !== before) {
+    const copies = group.copies.filter((_, index) => outcomes[index]!.action.do !== 'forget');
+    await setGroupFlags(tx, book, [{ group: { ...group, copies }, flags }], reason);
   }
-  await dropCopies(tx, book, [copy]);
+  const those = (act: CopyAction['do']): CopyRow[] => group.copies.filter((_, n) => outcomes[n]!.action.do === act);
+  await discardCopies(tx, book, those('discard'), folders, reason);
+  for (const [index, { action }] of outcomes.entries()) {
+    const each = group.copies[index]!;
+    if (action.do === 'restore') {
+      const account = book.get(folders.get(each.folder_id)!.account_id);
+      await moveCopyToRole(tx, book, each, account, action.role, reason);
+    } else if (action.do === 'putBack') await putBack(tx, book, each, group, found, reason);
+  }
+  // Last: entries that have lost all their copies go with it.
+  await dropCopies(tx, book, those('forget'));
+}
+
+function observedOf(each: CopyRow, goneId: number, gone: Observed): Observed {
+  if (each.id === goneId) return gone;
+  return each.state === 'vanished' ? { is: 'missing' } : { is: 'unknown' };
+}
+
+function whatHappened(copy: Vanished, found: Found | undefined): string {
+  if (!found || (found.role === 'trash' && copy.role !== 'trash')) return 'deleted';
+  return copy.role === 'trash' && found.role !== null ? 'restored' : 'moved';
 }
 
 /**
- * A client without MOVE copies, marks \Deleted and expunges. The mark was never meant for the other accounts' copies,
- * where the next EXPUNGE would destroy them.
+ * A mail that left its folder at an account whose content Mergebox decides: it returns under the UIDs it has with
+ * clients, by a MOVE from where the server has it now, else by an upload of the bytes. Without bytes anywhere it is gone.
  */
-function isMarkOfMove(gone: CopyRow, found: CopyRow): boolean {
-  return hasFlag(gone.base, '\\Deleted') && !hasFlag(found.flags, '\\Deleted');
-}
-
-async function restoreCopies(
+async function putBack(
   tx: WriteTx,
   book: AccountBook,
-  copies: readonly CopyRow[],
-  folders: ReadonlyMap<number, FolderRow>,
-  role: Role,
+  copy: CopyRow,
+  group: Group,
+  found: Found | undefined,
   reason: string,
 ): Promise<void> {
-  for (const copy of copies) {
-    const folder = folders.get(copy.folder_id)!;
-    if (folder.role !== 'trash' || !book.pushes(folder.account_id)) continue;
-    await moveCopyToRole(tx, book, copy, book.get(folder.account_id), role, reason);
+  const accountId = (await folderAccounts(tx, [copy])).get(copy.folder_id)!.account_id;
+  const own = await tx.get('SELECT 1 FROM message WHERE id = ? AND pinned IS NOT NULL', [copy.message_id]);
+  const twin = group.copies.find((each) => each.id !== copy.id && each.state === 'live' && each.uid !== null);
+  if (!found && !own && !twin) return dropCopies(tx, book, [copy]);
+  if (!found && !own) {
+    // The mirror showed other bytes than it will show: the mail gets a new UID there.
+    const folder = (await folderAccounts(tx, [copy])).get(copy.folder_id)!;
+    const made = await insertPendingCopy(tx, folder, {
+      messageId: twin!.message_id,
+      entryId: copy.entry_id,
+      flags: copy.flags,
+      size: twin!.size,
+      internalDate: copy.internal_date,
+    });
+    await owe(tx, [{ accountId, kind: 'append', targetId: made.id }], reason);
+    return dropCopies(tx, book, [copy]);
+  }
+  await tx.run("UPDATE copy SET state = 'pending', uid = NULL, base = '' WHERE id = ?", [copy.id]);
+  if (!found) {
+    await owe(tx, [{ accountId, kind: 'append', targetId: copy.id }], reason);
+  } else if (found.virtual === 1) {
+    await owe(tx, [{ accountId, kind: 'copy', copyId: found.id, targetId: copy.id }], reason);
+  } else {
+    await doomCopies(tx, [found]);
+    await settleEntries(tx, book, found.entry_id === null ? [] : [found.entry_id]);
+    await owe(tx, [{ accountId, kind: 'move', copyId: found.id, targetId: copy.id }], reason);
   }
 }

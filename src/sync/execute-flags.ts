@@ -1,5 +1,5 @@
-import { type FlagText, flagDelta, isAccountKeyword } from '../mail/flags.js';
-import { canHold } from '../mail/reconcile.js';
+import type { FlagText } from '../mail/flags.js';
+import { agreedFlags, owedChange } from '../mail/reconcile.js';
 import { oweFlags, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
 import type { FlagChange } from '../upstream/port.js';
@@ -60,8 +60,7 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
 function plan(action: LoadedAction): Push[] {
   const { copy, folder } = action;
   if (!copy || copy.uid === null || !folder) return [];
-  const delta = flagDelta(copy.base, copy.flags);
-  const holdable = (flag: string): boolean => !isAccountKeyword(flag) && canHold(folder.flags_offered, flag);
-  const change = { add: delta.add.filter(holdable), remove: delta.remove.filter(holdable) };
-  return [{ action, uid: copy.uid, flags: copy.flags, change }];
+  const { base, flags, refused } = copy;
+  const change = owedChange({ base, flags, refused, offered: folder.flags_offered });
+  return [{ action, uid: copy.uid, flags: agreedFlags(base, flags, refused), change }];
 }
