@@ -94,8 +94,13 @@ export function fieldName(bytes: Buffer, field: HeaderField): string {
  * that ends no line made a space, outer white space trimmed.
  */
 export function unfoldedValue(bytes: Buffer, field: HeaderField): string {
-  const end = Math.min(field.end, field.valueStart + MAX_FIELD_OCTETS);
-  const text = bytes.toString('latin1', field.valueStart, end);
+  let start = field.valueStart;
+  let end = Math.min(field.end, start + MAX_FIELD_OCTETS);
+  if (end > start && bytes[end - 1] === LF) end -= 1;
+  if (end > start && bytes[end - 1] === CR) end -= 1;
+  while (start < end && (bytes[start] === SPACE || bytes[start] === TAB)) start += 1;
+  const text = bytes.toString('latin1', start, end);
+  // Most values are not folded.
   if (!text.includes('\n') && !text.includes('\r')) return trimWsp(text);
   return trimWsp(text.replace(/\r?\n/g, '').replaceAll('\r', ' '));
 }

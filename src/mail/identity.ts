@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
-import { blankLine, fieldEnd, headerEnd, headerField, MAX_HEADER_OCTETS, unfoldedValue } from './header.js';
+import { headerEnd, MAX_HEADER_OCTETS } from './header.js';
 import { parseAddresses } from './header-address.js';
 import { parseMessageDate } from './header-date.js';
+import { HeaderPicker, type PickedField, pickedValue } from './header-pick.js';
 import { structureLeaves } from './mime-structure-reader.js';
 
 /**
@@ -42,15 +43,23 @@ const MAX_TEXT = 2000;
  * its BODYSTRUCTURE as any server wrote it, null when the server told none.
  */
 export function messageKeys(header: Buffer, structure: Buffer | null): MessageKeys {
-  const fields = readFields(header);
-  const messageId = normalMessageId(fields['message-id']);
-  const from = normalFrom(fields.from);
-  const date = normalDate(fields.date);
-  const headerKey = key('h', messageId ?? '', from, date, normalText(fields.subject));
+  const looked = header.length > MAX_HEADER_OCTETS ? header.subarray(0, MAX_HEADER_OCTETS) : header;
+  const { values, received } = readFields(looked);
+  const [id, sender, sent, subject, to] = values as readonly [Value, Value, Value, Value, Value];
+  const messageId = normalMessageId(id);
+  const from = normalFrom(sender);
+  const date = normalDate(sent);
+  const headerKey = key('h', messageId ?? '', from, date, normalText(subject));
   const contentKey = structure === null ? null : contentKeyOf(structure);
   // Without a Message-ID, cron jobs and devices send the same again and again: the way it came tells them apart.
-  const route = messageId === null ? fields.received.map(normalText).join('\n') : '';
-  const matchKey = key('m', headerKey, contentKey ?? '', normalText(fields.to), route);
+  const route =
+    messageId === null
+      ? received
+          .slice(0, MAX_RECEIVED)
+          .map((field) => normalText(pickedValue(looked, field)))
+          .join('\n')
+      : '';
+  const matchKey = key('m', headerKey, contentKey ?? '', normalText(to), route);
   const present = { messageId: messageId !== null, from: from !== '', date: date !== '' };
   return { messageId, headerKey, contentKey, matchKey, present };
 }
@@ -88,56 +97,29 @@ function key(kind: string, ...parts: readonly string[]): string {
   return hash('sha256', `${kind}\0${parts.join('\0')}`, 'base64url').slice(0, KEY_LENGTH);
 }
 
+const NAMES = ['message-id', 'from', 'date', 'subject', 'to', 'received'] as const;
+const RECEIVED = NAMES.indexOf('received');
+const PICKER = new HeaderPicker(NAMES);
+/** Received fields that tell mails without a Message-ID apart. */
+const MAX_RECEIVED = 5;
+
+/** A field's unfolded value; null when there is no such field. */
+type Value = string | null;
+
+/** The first of each field that identity looks at, and where Received stands, which is rarely needed. */
 interface IdentityFields {
-  'message-id': string | null;
-  from: string | null;
-  date: string | null;
-  subject: string | null;
-  to: string | null;
-  readonly received: string[];
+  readonly values: readonly Value[];
+  readonly received: readonly PickedField[];
 }
 
-/** The first of each field that identity looks at; Received only until enough are read. */
 function readFields(header: Buffer): IdentityFields {
-  const fields: IdentityFields = {
-    'message-id': null,
-    from: null,
-    date: null,
-    subject: null,
-    to: null,
-    received: [],
-  };
-  const end = Math.min(header.length, MAX_HEADER_OCTETS);
-  for (let at = 0; at < end && blankLine(header, at, end) === 0; ) {
-    const next = fieldEnd(header, at, end);
-    const name = identityField(header, at, next);
-    if (name === 'received') {
-      if (fields.received.length < 5) fields.received.push(fieldText(header, at, next));
-    } else if (name !== null) fields[name] ??= fieldText(header, at, next);
-    at = next;
+  const values: Value[] = [null, null, null, null, null];
+  const received: PickedField[] = [];
+  for (const field of PICKER.pick(header)) {
+    if (field.index === RECEIVED) received.push(field);
+    else values[field.index] ??= pickedValue(header, field);
   }
-  return fields;
-}
-
-function fieldText(header: Buffer, start: number, end: number): string {
-  return unfoldedValue(header, headerField(header, start, end));
-}
-
-const NAMES = ['to', 'from', 'date', 'subject', 'received', 'message-id'] as const;
-const NAME_BY_INITIAL_AND_LENGTH = new Map<number, (typeof NAMES)[number]>(
-  NAMES.map((name) => [name.charCodeAt(0) * 256 + name.length, name]),
-);
-
-/** Which field this is, without making a string of every name. */
-function identityField(header: Buffer, start: number, end: number): (typeof NAMES)[number] | null {
-  let colon = start;
-  const limit = Math.min(end, start + 40);
-  while (colon < limit && header[colon] !== 58) colon += 1;
-  let nameEnd = colon;
-  while (nameEnd > start && (header[nameEnd - 1] === 32 || header[nameEnd - 1] === 9)) nameEnd -= 1;
-  const name = NAME_BY_INITIAL_AND_LENGTH.get((header[start]! | 32) * 256 + nameEnd - start);
-  if (name === undefined || colon === limit) return null;
-  return header.toString('latin1', start, nameEnd).toLowerCase() === name ? name : null;
+  return { values, received };
 }
 
 /** RFC 5322 §3.6.4: the msg-id itself; folding and white space inside are no part of it. */
@@ -146,7 +128,7 @@ function normalMessageId(value: string | null): string | null {
   const open = value.indexOf('<');
   const close = value.indexOf('>', open + 1);
   const id = open >= 0 && close > open ? value.slice(open + 1, close) : value;
-  const bare = id.replace(/[\s\0]+/g, '').slice(0, MAX_TEXT);
+  const bare = (/[\s\0]/.test(id) ? id.replace(/[\s\0]+/g, '') : id).slice(0, MAX_TEXT);
   return bare === '' ? null : bare;
 }
 
@@ -166,10 +148,10 @@ function normalDate(value: string | null): string {
 
 /** White space collapsed, so that folding makes no difference. */
 function normalText(value: string | null): string {
-  return value === null
-    ? ''
-    : value
-        .slice(0, MAX_TEXT)
-        .replace(/[\s\0]+/g, ' ')
-        .trim();
+  if (value === null) return '';
+  const text = value.length > MAX_TEXT ? value.slice(0, MAX_TEXT) : value;
+  // Most have nothing but single spaces between words.
+  return UNEVEN.test(text) ? text.replace(/[\s\0]+/g, ' ').trim() : text;
 }
+
+const UNEVEN = /^\s|\s$|\s\s|[^\S ]|\0/;
