@@ -1,3 +1,4 @@
+import type { ProxySettings } from '../config/config.js';
 import type { Secret } from '../util/secret.js';
 
 /** An upstream SMTP server; fits the configuration's endpoint. */
@@ -7,6 +8,7 @@ export interface RelayEndpoint {
   readonly tls: 'implicit' | 'starttls' | 'none';
   /** PEM text of the authorities to trust instead of the system's. */
   readonly ca: string | null;
+  readonly proxy?: ProxySettings | null;
 }
 
 /** When mail leaves: at once, when the account is known to be reachable, or when it was synced. */
