@@ -5,6 +5,8 @@ import type {
   Mailbox,
   MailboxInfo,
   MailboxStatus,
+  QuotaRoot,
+  UserChange,
   UserSession,
 } from '../imap/backend.js';
 import { flagText, isAccountKeyword } from '../mail/flags.js';
@@ -49,6 +51,10 @@ export class MemoryUser {
   readonly #now: () => number;
   readonly #mailboxes = new Map<string, { mailbox: MemoryMailbox; role: Role | null }>();
   readonly #subscribed = new Set<string>();
+  readonly #annotations = new Map<string, Map<string, Buffer>>();
+  readonly #listeners = new Set<(change: UserChange) => void>();
+  /** What GETQUOTA tells. */
+  quota: readonly QuotaRoot[] = [];
   #uidValidity: number;
 
   constructor(options: MemoryUserOptions, now: () => number) {
@@ -72,6 +78,23 @@ export class MemoryUser {
     const found = this.#mailboxes.get(name);
     if (found === undefined) throw new MergeboxError('nonexistent', `mailbox ${name} does not exist`);
     return found.mailbox;
+  }
+
+  /** Of a mailbox; of the server for the empty name. Throws `nonexistent`. */
+  annotations(name: string): Map<string, Buffer> {
+    const key = name === '' ? '' : this.mailbox(name).mailboxId;
+    const known = this.#annotations.get(key) ?? new Map<string, Buffer>();
+    this.#annotations.set(key, known);
+    return known;
+  }
+
+  onChange(listener: (change: UserChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(mailboxes: readonly string[], names: boolean): void {
+    for (const listener of [...this.#listeners]) listener({ mailboxes, names });
   }
 
   /** As `mailbox`, for the target of a copy; throws `trycreate`. */
@@ -107,12 +130,14 @@ export class MemoryUser {
     return infos;
   }
 
-  create(name: string, role: Role | null): void {
+  create(name: string, role: Role | null): string {
     // RFC 9051 §6.3.4: a trailing separator only says that names will come below it.
     const plain = name.replace(/\/$/, '');
     if (!validName(plain)) throw new MergeboxError('cannot', `create ${name}: levels must not be empty`);
     if (this.#mailboxes.has(plain)) throw new MergeboxError('alreadyexists', `mailbox ${plain} exists already`);
-    this.#add(plain, role);
+    const { mailboxId } = this.#add(plain, role);
+    this.#tell([], true);
+    return mailboxId;
   }
 
   delete(name: string): void {
@@ -126,6 +151,7 @@ export class MemoryUser {
     this.#mailboxes.delete(name);
     const { listing } = found.mailbox;
     found.mailbox.remove(listing.uids.slice(0, listing.length));
+    this.#tell([], true);
   }
 
   rename(from: string, to: string): void {
@@ -142,11 +168,13 @@ export class MemoryUser {
       this.#mailboxes.delete(name);
       this.#mailboxes.set(to + name.slice(from.length), state);
     }
+    this.#tell([], true);
   }
 
   subscribe(name: string, subscribed: boolean): void {
     if (subscribed) this.#subscribed.add(name);
     else this.#subscribed.delete(name);
+    this.#tell([], true);
   }
 
   /** RFC 9051 §6.3.6: the mail moves to the new mailbox, INBOX stays and is empty, mailboxes below it stay. */
@@ -155,11 +183,16 @@ export class MemoryUser {
     const { uids, entries } = inbox.take(Array.from(inbox.listing.uids.subarray(0, inbox.listing.length)));
     this.#add(to, null).add(entries);
     inbox.remove(uids);
+    this.#tell([], true);
   }
 
   #add(name: string, role: Role | null): MemoryMailbox {
-    const mailbox = new MemoryMailbox(this.#uidValidity++);
+    const mailbox = new MemoryMailbox(this.#uidValidity++, this.#now);
     this.#mailboxes.set(name, { mailbox, role });
+    mailbox.onChange(() => {
+      const now = [...this.#mailboxes].find(([, state]) => state.mailbox === mailbox)?.[0];
+      if (now !== undefined) this.#tell([now], false);
+    });
     return mailbox;
   }
 }
@@ -191,8 +224,8 @@ class MemorySession implements UserSession {
     return new OpenMemoryMailbox(name, this.#user.mailbox(name), this.#user);
   }
 
-  async create(name: string, role?: Role): Promise<void> {
-    this.#user.create(name, role ?? null);
+  async create(name: string, role?: Role): Promise<string> {
+    return this.#user.create(name, role ?? null);
   }
 
   async delete(name: string): Promise<void> {
@@ -209,6 +242,32 @@ class MemorySession implements UserSession {
 
   async append(name: string, messages: readonly AppendMessage[]): Promise<AppendResult> {
     return this.#user.append(name, messages);
+  }
+
+  async quota(name: string | null): Promise<readonly QuotaRoot[]> {
+    if (name !== null) this.#user.mailbox(name);
+    return this.#user.quota;
+  }
+
+  async rights(name: string): Promise<string> {
+    this.#user.mailbox(name);
+    return 'lrswikxtea';
+  }
+
+  async annotations(name: string): Promise<ReadonlyMap<string, Buffer>> {
+    return this.#user.annotations(name);
+  }
+
+  async annotate(name: string, changes: ReadonlyMap<string, Buffer | null>): Promise<void> {
+    const annotations = this.#user.annotations(name);
+    for (const [entry, value] of changes) {
+      if (value === null) annotations.delete(entry);
+      else annotations.set(entry, value);
+    }
+  }
+
+  onChange(listener: (change: UserChange) => void): () => void {
+    return this.#user.onChange(listener);
   }
 
   close(): void {}

@@ -1,6 +1,9 @@
 import type {
+  AppendMessage,
+  AppendResult,
   CopyResult,
   Mailbox,
+  MailboxQuery,
   MailboxStatus,
   MessageBody,
   Metadata,
@@ -10,6 +13,8 @@ import type {
 } from '../imap/backend.js';
 import { addFlags, type FlagText, flagList, flagText, hasFlag, isAccountKeyword, removeFlags } from '../mail/flags.js';
 import { Listing } from '../mail/listing.js';
+import { parseMime } from '../mail/mime.js';
+import { previewOf } from '../mail/preview.js';
 import { MergeboxError } from '../util/errors.js';
 import type { MemoryMessage } from './memory-message.js';
 
@@ -27,13 +32,26 @@ export class MemoryMailbox {
   readonly uidValidity: number;
   readonly listing = new Listing();
   readonly #messages = new Map<number, MemoryMessage>();
+  readonly #saved = new Map<number, number>();
   readonly #listeners = new Set<() => void>();
   readonly #vanished: { uid: number; modSeq: number }[] = [];
   #nextRow = 1;
   #recentFrom = 1;
 
-  constructor(uidValidity: number) {
+  readonly #now: () => number;
+
+  constructor(uidValidity: number, now: () => number) {
     this.uidValidity = uidValidity;
+    this.#now = now;
+  }
+
+  get mailboxId(): string {
+    return `F${this.uidValidity}`;
+  }
+
+  /** Seconds since the Unix epoch. */
+  saved(uid: number): number {
+    return this.#saved.get(uid) ?? 0;
   }
 
   message(uid: number): MemoryMessage | undefined {
@@ -63,7 +81,8 @@ export class MemoryMailbox {
       status.size += listing.sizes[i]!;
     }
     const { uidNext, highestModSeq } = listing;
-    return { ...status, uidNext, uidValidity: this.uidValidity, highestModSeq };
+    const { mailboxId, uidValidity } = this;
+    return { mailboxId, ...status, uidNext, uidValidity, highestModSeq };
   }
 
   /** The new UIDs, in order. */
@@ -74,6 +93,7 @@ export class MemoryMailbox {
       const uid = this.listing.uidNext;
       const row = this.#nextRow++;
       this.#messages.set(uid, message);
+      this.#saved.set(uid, Math.floor(this.#now() / 1000));
       this.listing.append({ uid, row, message: message.id, flags, modSeq, size: message.bytes.length, internalDate });
       uids.push(uid);
     }
@@ -160,6 +180,7 @@ function changeFlags(before: FlagText, mode: StoreMode, flags: readonly string[]
 
 /** What copying and moving need of the user's other mailboxes. */
 export interface MemoryTargets {
+  append(name: string, messages: readonly AppendMessage[]): AppendResult;
   /** Throws `trycreate`. */
   target(name: string): MemoryMailbox;
 }
@@ -179,6 +200,10 @@ export class OpenMemoryMailbox implements Mailbox {
 
   get uidValidity(): number {
     return this.#mailbox.uidValidity;
+  }
+
+  get mailboxId(): string {
+    return this.#mailbox.mailboxId;
   }
 
   get listing(): Listing {
@@ -214,10 +239,35 @@ export class OpenMemoryMailbox implements Mailbox {
           ...(wants.envelope === true ? { envelope: message.envelope } : {}),
           ...(wants.structure === true ? { structure: message.structure } : {}),
           ...(wants.header === true ? { header: message.header } : {}),
+          ...(wants.ids === true ? { emailId: message.emailId, threadId: message.threadId } : {}),
+          ...(wants.saved === true ? { saved: this.#mailbox.saved(uid) } : {}),
+          ...(wants.preview === undefined ? {} : { preview: previewOf(message.bytes, parseMime(message.bytes)) }),
         });
       }
       yield page;
     }
+  }
+
+  async find(query: MailboxQuery): Promise<ReadonlySet<number>> {
+    const fits = (uid: number): boolean => {
+      const message = this.#mailbox.message(uid);
+      if (message === undefined) return false;
+      if ('emailId' in query) return message.emailId === query.emailId;
+      if ('threadId' in query) return message.threadId === query.threadId;
+      const saved = this.#mailbox.saved(uid);
+      return saved >= query.savedFrom && saved < query.savedTo;
+    };
+    const { listing } = this.#mailbox;
+    return new Set(listing.uids.subarray(0, listing.length).filter(fits));
+  }
+
+  async replace(uid: number, target: string, message: AppendMessage): Promise<AppendResult> {
+    if (this.#mailbox.message(uid) === undefined) {
+      throw new MergeboxError('nonexistent', `replace UID ${uid}: it was expunged`);
+    }
+    const result = this.#targets.append(target, [message]);
+    this.#mailbox.remove([uid]);
+    return result;
   }
 
   async body(uid: number): Promise<MessageBody> {

@@ -1,6 +1,8 @@
+import { hash } from 'node:crypto';
 import { bodyStructureWire } from '../mail/body-structure.js';
 import { envelopeWire } from '../mail/envelope.js';
 import { headerEnd } from '../mail/header.js';
+import { threadReferences } from '../mail/message-ids.js';
 import { parseMime } from '../mail/mime.js';
 
 let nextId = 1;
@@ -20,6 +22,16 @@ export class MemoryMessage {
   get header(): Buffer {
     this.#header ??= this.bytes.subarray(0, headerEnd(this.bytes));
     return this.#header;
+  }
+
+  /** Equal for equal octets (RFC 8474). */
+  get emailId(): string {
+    return `M${hash('sha1', this.bytes, 'hex')}`;
+  }
+
+  get threadId(): string | null {
+    const root = threadReferences(this.header)[0];
+    return root === undefined ? null : `T${root}`;
   }
 
   get envelope(): Buffer {

@@ -22,8 +22,8 @@ export interface UserSession {
   status(name: string): Promise<MailboxStatus>;
   /** Throws `nonexistent`; the mailbox stays open until `close`. */
   open(name: string): Promise<Mailbox>;
-  /** Throws `alreadyexists` or `cannot`. `role` asks for a special use (RFC 6154 §3). */
-  create(name: string, role?: Role): Promise<void>;
+  /** The MAILBOXID of the new one. Throws `alreadyexists` or `cannot`. `role` asks for a special use (RFC 6154 §3). */
+  create(name: string, role?: Role): Promise<string>;
   /** Throws `nonexistent` or `cannot`. */
   delete(name: string): Promise<void>;
   /** Throws `nonexistent`, `alreadyexists` or `cannot`. Renaming INBOX moves its mail (RFC 9051 §6.3.6). */
@@ -32,7 +32,35 @@ export interface UserSession {
   subscribe(name: string, subscribed: boolean): Promise<void>;
   /** All or none (RFC 3502); the bytes are durable when it resolves. Throws `trycreate`, `overquota`, `toobig`. */
   append(name: string, messages: readonly AppendMessage[]): Promise<AppendResult>;
+  /** Quota roots (RFC 9208) of a mailbox, or all of the user's. Throws `nonexistent`. */
+  quota(name: string | null): Promise<readonly QuotaRoot[]>;
+  /** What the user may do with a mailbox, as RFC 4314 letters. Throws `nonexistent`. */
+  rights(name: string): Promise<string>;
+  /** The annotations (RFC 5464) of a mailbox, of the server for the empty name; by entry in lower case. */
+  annotations(name: string): Promise<ReadonlyMap<string, Buffer>>;
+  /** Sets (null: removes) all or none of them. Throws `nonexistent`, `limit` (too many), `toobig`. */
+  annotate(name: string, changes: ReadonlyMap<string, Buffer | null>): Promise<void>;
+  /** Calls `listener` after changes until the returned function is called; also for those this session makes. */
+  onChange(listener: (change: UserChange) => void): () => void;
   close(): void;
+}
+
+/** What may have changed: a hint to look, since somebody else may have undone it. */
+export interface UserChange {
+  /** Mailboxes with other messages or flags than before. */
+  readonly mailboxes: readonly string[];
+  /** Whether mailboxes came, went or were renamed, or subscriptions changed. */
+  readonly names: boolean;
+}
+
+export interface QuotaRoot {
+  readonly name: string;
+  readonly resources: readonly {
+    /** STORAGE (in units of 1,024 octets), MESSAGE, … (RFC 9208 §5). */
+    readonly name: string;
+    readonly used: number;
+    readonly limit: number;
+  }[];
 }
 
 export interface MailboxInfo {
@@ -46,6 +74,8 @@ export interface MailboxInfo {
 }
 
 export interface MailboxStatus {
+  /** RFC 8474 MAILBOXID: kept over RENAME. */
+  readonly mailboxId: string;
   readonly messages: number;
   readonly uidNext: number;
   readonly uidValidity: number;
@@ -91,6 +121,11 @@ export interface MetadataWants {
   readonly envelope?: boolean;
   readonly structure?: boolean;
   readonly header?: boolean;
+  /** EMAILID and THREADID. */
+  readonly ids?: boolean;
+  readonly saved?: boolean;
+  /** With `lazy`, only what is known without the network (RFC 8970 §3.2). */
+  readonly preview?: 'lazy' | 'full';
 }
 
 /** Parts as asked for, in wire form; an absent one was not asked for. */
@@ -102,7 +137,21 @@ export interface Metadata {
   readonly structure?: Buffer;
   /** The message header up to and including the blank line, CRLF line ends. */
   readonly header?: Buffer;
+  /** RFC 8474: `threadId` null while it is not known. */
+  readonly emailId?: string;
+  readonly threadId?: string | null;
+  /** RFC 8514: seconds since the Unix epoch; null when not known. */
+  readonly saved?: number | null;
+  /** RFC 8970; null when it cannot be had now. */
+  readonly preview?: string | null;
 }
+
+/** What is not in the listing and not in the mail, and yet is searched for; days and dates in seconds since the epoch. */
+export type MailboxQuery =
+  | { readonly emailId: string }
+  | { readonly threadId: string }
+  /** Saved at or after `from` and before `to`; a message without a save date counts as saved at INTERNALDATE. */
+  | { readonly savedFrom: number; readonly savedTo: number };
 
 /** The immutable bytes of one message. */
 export interface MessageBody {
@@ -114,6 +163,7 @@ export interface MessageBody {
 /** A selected mailbox, shared by nobody; `listing` is shared by all sessions of the user and live. */
 export interface Mailbox {
   readonly name: string;
+  readonly mailboxId: string;
   readonly uidValidity: number;
   /**
    * The present state. It changes only between turns of the event loop, and after each change every `onChange`
@@ -134,6 +184,8 @@ export interface Mailbox {
   vanishedSince(modSeq: number): Promise<readonly number[]>;
   /** In pages, in UID order; UIDs that are gone are left out. `uids` ascend. */
   metadata(uids: readonly number[], wants: MetadataWants): AsyncIterable<readonly Metadata[]>;
+  /** UIDs of the messages that fit. */
+  find(query: MailboxQuery): Promise<ReadonlySet<number>>;
   /** Throws `nonexistent` when expunged, `unavailable` when the bytes are out of reach now. */
   body(uid: number): Promise<MessageBody>;
   /**
@@ -150,6 +202,11 @@ export interface Mailbox {
   copy(uids: readonly number[], target: string): Promise<CopyResult>;
   /** As copy; the sources are gone from `listing` when it resolves. */
   move(uids: readonly number[], target: string): Promise<CopyResult>;
+  /**
+   * Puts a message into `target` and removes the one with this UID here, both or neither (RFC 8508). Throws as
+   * `append`, and `nonexistent` when the one to be replaced is gone.
+   */
+  replace(uid: number, target: string, message: AppendMessage): Promise<AppendResult>;
   /** Removes those of `uids` that carry \Deleted; of all entries when absent. */
   expunge(uids?: readonly number[]): Promise<void>;
   close(): void;

@@ -44,7 +44,7 @@ function partText(bytes: Buffer, part: MimePart): string {
 
 /** Without quoted lines and what stands behind a signature's mark; all of it when nothing else is left. */
 function unquoted(text: string): string {
-  const own = text.replace(/\n-- \r?\n[^]*$/, '\n').replace(/^[ \t]*>.*$/gm, '');
+  const own = text.replace(/\n-- \r?\n[\s\S]*$/, '\n').replace(/^[ \t]*>.*$/gm, '');
   return own.trim() === '' ? text : own;
 }
 

@@ -39,7 +39,12 @@ export async function appendMessages(
   context: MailContext,
   name: string,
   messages: readonly AppendMessage[],
-  options: { account?: string; reason?: string } = {},
+  options: {
+    account?: string;
+    reason?: string;
+    /** Runs first in the same transaction. */
+    before?: (tx: WriteTx) => Promise<void>;
+  } = {},
 ): Promise<{ uidValidity: number; uids: number[] }> {
   const prepared: Prepared[] = [];
   for (const each of messages) prepared.push(await prepare(context, each));
@@ -47,6 +52,7 @@ export async function appendMessages(
   const commit = (): Promise<{ uidValidity: number; uids: number[] }> =>
     context.store.write(async (tx) => {
       const mailbox = await target(tx, name);
+      await options.before?.(tx);
       const uids: number[] = [];
       for (const each of prepared) uids.push(await appendOne(tx, context, mailbox, each, options.account, reason));
       return { uidValidity: mailbox.uid_validity, uids };

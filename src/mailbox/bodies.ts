@@ -39,6 +39,14 @@ export class Bodies {
     return this.#lasting(messageId, fetched);
   }
 
+  /** As `load`, but null instead of asking a server. */
+  async atHand(messageId: number): Promise<StoredBody | null> {
+    const cached = await this.#cache.get(String(messageId));
+    if (cached) return this.#lasting(messageId, cached);
+    const found = await this.#store.read((tx) => placesOf(tx, messageId));
+    return found?.pinned ? this.#pinned.get(found.pinned) : null;
+  }
+
   /** A body whose file is evicted while somebody reads it is fetched again. */
   #lasting(messageId: number, body: StoredBody): StoredBody {
     return {

@@ -12,7 +12,7 @@ import {
   upstreamLevel,
 } from '../store/folders.js';
 import { groupsOf } from '../store/groups.js';
-import { mailboxNamed, mergedMailbox, setSubscribed, subscriptions } from '../store/mailboxes.js';
+import { mailboxNamed, mergedMailbox, mirrorsOf, setSubscribed, subscriptions } from '../store/mailboxes.js';
 import type { FolderRow, MailboxRow } from '../store/rows.js';
 import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
@@ -22,15 +22,18 @@ import type { MailContext } from './context.js';
 
 /**
  * CREATE (RFC 9051 §6.3.4): below `Accounts/<id>/` a folder is made there; any other name becomes a folder of the default
- * account (below an existing mailbox: of its account) that clients see under the name they gave it.
+ * account (below an existing mailbox: of its account) that clients see under the name they gave it. Returns its row.
  */
-export async function createMailbox(context: MailContext, name: string, role: Role | undefined): Promise<void> {
-  await context.store.write(async (tx) => {
+export async function createMailbox(context: MailContext, name: string, role: Role | undefined): Promise<number> {
+  const row = await context.store.write(async (tx) => {
     await requireFree(tx, name);
     const { account, path, delimiter } = await parseName(tx, context, name);
     const own = await foldersOf(tx, account.id);
-    const used = role !== undefined && own.some((folder) => folder.role === role);
-    const listed = { path, delimiter, role: used ? null : (role ?? null), virtual: false, selectable: true };
+    // RFC 6154 §3: a special use that cannot be had is refused, not left out.
+    if (role !== undefined && own.some((folder) => folder.role === role)) {
+      throw new MergeboxError('cannot', `create "${name}": account "${account.name}" has its ${role} folder already`);
+    }
+    const listed = { path, delimiter, role: role ?? null, virtual: false, selectable: true };
     const folder = await insertFolder(tx, account, listed, 'creating', name);
     const detail = role === undefined ? {} : { detail: role };
     await owe(
@@ -38,8 +41,10 @@ export async function createMailbox(context: MailContext, name: string, role: Ro
       [{ accountId: account.id, kind: 'create-folder', folderId: folder.id, ...detail }],
       reason(context, 'CREATE', name),
     );
+    return (await mirrorsOf(tx, [folder.id])).get(folder.id)!.id;
   });
   faultPoint('folder.committed');
+  return row;
 }
 
 /** DELETE (RFC 9051 §6.3.5) of a mirror deletes the folder upstream with all that is in it. */
@@ -83,6 +88,7 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
       const suffix = mirrorName('', path, each.delimiter).slice(mirrorName('', target.path, each.delimiter).length);
       await tx.run('UPDATE folder SET path = ? WHERE id = ?', [path, each.id]);
       await tx.run('UPDATE mailbox SET name = ? WHERE folder_id = ?', [to + suffix, each.id]);
+      tx.touchNames();
     }
     const detail = JSON.stringify({ from: folder.path, to: target.path });
     await owe(

@@ -2,20 +2,24 @@ import type { StoredBody } from '../cache/stored-body.js';
 import { bodyStructureWire } from '../mail/body-structure.js';
 import { addFlags, flagList, flagText, hasFlag, isAccountKeyword, removeFlags } from '../mail/flags.js';
 import type { Listing } from '../mail/listing.js';
-import { parseMime } from '../mail/mime.js';
+import { parseLargeMime } from '../mail/mime.js';
 import { vanishedSince } from '../store/feed.js';
 import { type Group, groupFlags, groupModSeq, groupsOf, setGroupFlags } from '../store/groups.js';
 import { mailboxById, mailboxNamed } from '../store/mailboxes.js';
-import { metadataOf } from '../store/messages.js';
+import { type MetadataRow, metadataOf } from '../store/messages.js';
+import { messagesWithId, savedDates } from '../store/objects.js';
 import { expungeGroups } from '../store/remove.js';
 import type { MailboxRow } from '../store/rows.js';
 import type { WriteTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
+import { type AppendMessage, appendMessages } from './append.js';
 import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
 import type { LiveListing } from './live-listing.js';
+import { objectId, objectRow, threadId, threadNumber } from './object-id.js';
+import { makePreviews } from './previews.js';
 
 /** Messages whose metadata is read in one query. */
 const PAGE = 500;
@@ -24,11 +28,21 @@ interface Wants {
   readonly envelope?: boolean;
   readonly structure?: boolean;
   readonly header?: boolean;
+  readonly ids?: boolean;
+  readonly saved?: boolean;
+  readonly preview?: 'lazy' | 'full';
 }
+
+/** As imap's `MailboxQuery`. */
+type Query =
+  | { readonly emailId: string }
+  | { readonly threadId: string }
+  | { readonly savedFrom: number; readonly savedTo: number };
 
 /** An open mailbox: one user's commands on it, each a single transaction. Fits imap's `Mailbox`. */
 export class SelectedMailbox {
   readonly name: string;
+  readonly mailboxId: string;
   readonly uidValidity: number;
   readonly listing: Listing;
   readonly #context: MailContext;
@@ -42,6 +56,7 @@ export class SelectedMailbox {
     this.#live = live;
     this.#release = release;
     this.name = row.name;
+    this.mailboxId = objectId('F', context.store.id, row.id);
     this.uidValidity = row.uid_validity;
     this.listing = live.listing;
   }
@@ -81,18 +96,70 @@ export class SelectedMailbox {
   async #page(uids: readonly number[], wants: Wants): Promise<Metadata[]> {
     const known = uids.flatMap((uid) => {
       const index = this.listing.indexOf(uid);
-      return index < 0 ? [] : { uid, message: this.listing.messages[index]! };
+      return index < 0 ? [] : { uid, message: this.listing.messages[index]!, row: this.listing.rows[index]! };
     });
     const ids = known.map((each) => each.message);
-    const rows = await this.#context.store.read((tx) => metadataOf(tx, ids, wants));
+    const { preview } = wants;
+    const rows = await this.#context.store.read((tx) =>
+      metadataOf(tx, ids, { ...wants, preview: preview !== undefined }),
+    );
+    const saved = wants.saved ? await this.#savedDates(known.map((each) => each.row)) : null;
+    const missing = preview === undefined ? [] : [...rows.values()].filter((row) => row.preview === null);
+    const made = await makePreviews(
+      this.#context,
+      missing.map((row) => row.id),
+      preview === 'lazy',
+    );
     const answered: Metadata[] = [];
-    for (const { uid, message } of known) {
+    for (const { uid, message, row: place } of known) {
       const row = rows.get(message);
       if (!row) continue;
-      const { id: _, ...parts } = row;
-      answered.push({ uid, ...parts, ...(row.structure?.length === 0 ? await this.#structure(message) : {}) });
+      answered.push({
+        uid,
+        ...this.#parts(row),
+        ...(row.structure?.length === 0 ? await this.#structure(message) : {}),
+        ...(saved === null ? {} : { saved: saved.get(place) ?? null }),
+        ...(preview === undefined ? {} : { preview: row.preview ?? made.get(message) ?? null }),
+      });
     }
     return answered;
+  }
+
+  #parts({ id: _, email, thread, preview: __, ...parts }: MetadataRow): Omit<Metadata, 'uid'> {
+    if (email === undefined) return parts;
+    const emailId = objectId('M', this.#context.store.id, email);
+    return { ...parts, emailId, threadId: typeof thread === 'number' ? threadId(thread) : null };
+  }
+
+  #savedDates(rows: readonly number[]): Promise<Map<number, number | null>> {
+    return this.#context.store.read((tx) => savedDates(tx, this.#row.folder_id === null ? 'entry' : 'copy', rows));
+  }
+
+  async find(query: Query): Promise<ReadonlySet<number>> {
+    const { listing } = this;
+    const uids = listing.uids.subarray(0, listing.length);
+    if ('savedFrom' in query) {
+      const saved = await this.#savedDates(Array.from(listing.rows.subarray(0, listing.length)));
+      return new Set(
+        uids.filter((uid) => {
+          const at = listing.indexOf(uid);
+          const date = at < 0 ? Number.NaN : (saved.get(listing.rows[at]!) ?? listing.dates[at]!);
+          return date >= query.savedFrom && date < query.savedTo;
+        }),
+      );
+    }
+    const [kind, row] =
+      'emailId' in query
+        ? (['email', objectRow('M', this.#context.store.id, query.emailId)] as const)
+        : (['thread', threadNumber(query.threadId)] as const);
+    if (row === null) return new Set();
+    const messages = await this.#context.store.read((tx) => messagesWithId(tx, kind, row));
+    return new Set(
+      uids.filter((uid) => {
+        const at = listing.indexOf(uid);
+        return at >= 0 && messages.has(listing.messages[at]!);
+      }),
+    );
   }
 
   async body(uid: number): Promise<StoredBody> {
@@ -157,6 +224,21 @@ export class SelectedMailbox {
     await this.#live.refresh();
   }
 
+  /** RFC 8508: the new mail and the end of the old one are one transaction. */
+  async replace(uid: number, target: string, message: AppendMessage): Promise<{ uidValidity: number; uids: number[] }> {
+    const result = await appendMessages(this.#context, target, [message], {
+      reason: this.#reason('REPLACE'),
+      before: async (tx) => {
+        const groups = await groupsOf(tx, this.#row, [uid]);
+        if (groups.size === 0) throw new MergeboxError('nonexistent', 'the message to be replaced was expunged');
+        // Before the new one comes: in Sent, one of the same content would be taken for this one.
+        await expungeGroups(tx, this.#context.book, [...groups.values()], this.#reason('REPLACE'));
+      },
+    });
+    await this.#live.refresh();
+    return result;
+  }
+
   close(): void {
     this.#release();
   }
@@ -188,7 +270,7 @@ export class SelectedMailbox {
   /** The structure of a message whose server gave none. */
   async #structure(messageId: number): Promise<{ structure: Buffer }> {
     const bytes = await this.#context.bodies.bytes(messageId);
-    return { structure: bodyStructureWire(bytes, parseMime(bytes)) };
+    return { structure: bodyStructureWire(bytes, await parseLargeMime(bytes)) };
   }
 
   #reason(command: string): string {
@@ -201,6 +283,10 @@ interface Metadata {
   readonly envelope?: Buffer;
   readonly structure?: Buffer;
   readonly header?: Buffer;
+  readonly emailId?: string;
+  readonly threadId?: string | null;
+  readonly saved?: number | null;
+  readonly preview?: string | null;
 }
 
 interface CopyResult {

@@ -1,6 +1,7 @@
 import { hasFlag } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
-import { mailboxNamed } from '../store/mailboxes.js';
+import { annotationsOf, setAnnotations } from '../store/annotations.js';
+import { mailboxes, mailboxNamed } from '../store/mailboxes.js';
 import type { MailboxRow } from '../store/rows.js';
 import type { ReadTx } from '../store/store.js';
 import { type AppendMessage, appendMessages } from './append.js';
@@ -15,9 +16,13 @@ import {
 } from './folders.js';
 import type { Listings } from './listings.js';
 import type { LiveListing } from './live-listing.js';
+import { objectId } from './object-id.js';
+import { quotaRoots } from './quota.js';
+import { rightsOf } from './rights.js';
 import { SelectedMailbox } from './selected.js';
 
 export interface MailboxStatus {
+  readonly mailboxId: string;
   readonly messages: number;
   readonly uidNext: number;
   readonly uidValidity: number;
@@ -27,6 +32,8 @@ export interface MailboxStatus {
   readonly size: number;
   readonly highestModSeq: number;
 }
+
+type Counts = Omit<MailboxStatus, 'mailboxId'>;
 
 /** One session of a user over the merged mailboxes and mirrors. Fits imap's `UserSession`. */
 export class UserMail {
@@ -47,7 +54,9 @@ export class UserMail {
   async status(name: string): Promise<MailboxStatus> {
     const row = await this.#context.store.read((tx) => mailboxNamed(tx, name));
     const open = await this.#listings.opened(row.id);
-    return open ? statusOf(row, open) : this.#context.store.snapshot((tx) => countStatus(tx, name));
+    const mailboxId = objectId('F', this.#context.store.id, row.id);
+    const counts = open ? await statusOf(row, open) : await this.#context.store.snapshot((tx) => countStatus(tx, name));
+    return { mailboxId, ...counts };
   }
 
   async open(name: string): Promise<SelectedMailbox> {
@@ -55,8 +64,9 @@ export class UserMail {
     return new SelectedMailbox(this.#context, mailbox, live, () => this.#listings.release(mailbox.id));
   }
 
-  create(name: string, role?: Role): Promise<void> {
-    return createMailbox(this.#context, name, role);
+  async create(name: string, role?: Role): Promise<string> {
+    const row = await createMailbox(this.#context, name, role);
+    return objectId('F', this.#context.store.id, row);
   }
 
   delete(name: string): Promise<void> {
@@ -75,10 +85,44 @@ export class UserMail {
     return appendMessages(this.#context, name, messages);
   }
 
+  quota(name: string | null): ReturnType<typeof quotaRoots> {
+    return quotaRoots(this.#context, name);
+  }
+
+  rights(name: string): Promise<string> {
+    return rightsOf(this.#context, name);
+  }
+
+  annotations(name: string): Promise<ReadonlyMap<string, Buffer>> {
+    return this.#context.store.read((tx) => annotationsOf(tx, name));
+  }
+
+  async annotate(name: string, changes: ReadonlyMap<string, Buffer | null>): Promise<void> {
+    await this.#context.store.write((tx) => setAnnotations(tx, name, changes));
+  }
+
+  onChange(listener: (change: UserChange) => void): () => void {
+    const { store } = this.#context;
+    return store.onCommit(({ mailboxes: ids, names }) => {
+      if (ids.size === 0 && !names) return;
+      // Somebody who asks too early looks again with the next commit.
+      void store.read(mailboxes).then(
+        (rows) => listener({ mailboxes: rows.filter(({ id }) => ids.has(id)).map(({ name }) => name), names }),
+        () => undefined,
+      );
+    });
+  }
+
   close(): void {}
 }
 
-async function statusOf(row: MailboxRow, live: LiveListing): Promise<MailboxStatus> {
+/** As imap's `UserChange`. */
+interface UserChange {
+  readonly mailboxes: readonly string[];
+  readonly names: boolean;
+}
+
+async function statusOf(row: MailboxRow, live: LiveListing): Promise<Counts> {
   await live.refresh();
   const { listing } = live;
   const perFlags = new Uint32Array(listing.flagTexts.length);
@@ -108,7 +152,7 @@ async function statusOf(row: MailboxRow, live: LiveListing): Promise<MailboxStat
 }
 
 /** Counts in the database, for a mailbox that nobody has open. */
-async function countStatus(tx: ReadTx, name: string): Promise<MailboxStatus> {
+async function countStatus(tx: ReadTx, name: string): Promise<Counts> {
   const row = await mailboxNamed(tx, name);
   const merged = row.folder_id === null;
   const uid = merged ? 'uid' : 'mirror_uid';

@@ -160,6 +160,8 @@ export async function removeFolders(tx: WriteTx, book: AccountBook, folders: rea
     if (mirror) {
       await tx.run('DELETE FROM expunged WHERE mailbox_id = ?', [mirror.id]);
       await tx.run('DELETE FROM mailbox WHERE id = ?', [mirror.id]);
+      await tx.run('DELETE FROM annotation WHERE mailbox_id = ?', [mirror.id]);
+      tx.touchNames();
     }
     await tx.run('DELETE FROM action WHERE folder_id = ?', [folder.id]);
     await tx.run('DELETE FROM folder WHERE id = ?', [folder.id]);

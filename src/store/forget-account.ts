@@ -25,6 +25,7 @@ export async function forgetAccount(
   await rehome(tx, book, gone.name, folders);
   await removeFolders(tx, book, folders);
   await tx.run('DELETE FROM action WHERE account_id = ?', [gone.id]);
+  await tx.run('DELETE FROM quota WHERE account_id = ?', [gone.id]);
   await tx.run('DELETE FROM account WHERE id = ?', [gone.id]);
 }
 

@@ -20,6 +20,7 @@ export async function insertMailbox(
   name: string,
   owner: { role: Role } | { folderId: number },
 ): Promise<number> {
+  tx.touchNames();
   const row = await tx.get<{ id: number }>(
     `INSERT INTO mailbox (name, role, folder_id, uid_validity, uid_next, mod_seq, recent_uid)
      VALUES (?, ?, ?, ?, 1, ?, 1) RETURNING id`,
@@ -86,6 +87,7 @@ export async function recordExpunged(tx: WriteTx, mailboxId: number, uids: reado
 }
 
 export async function setSubscribed(tx: WriteTx, name: string, subscribed: boolean): Promise<void> {
+  tx.touchNames();
   if (subscribed) await tx.run('INSERT INTO subscription (name) VALUES (?) ON CONFLICT (name) DO NOTHING', [name]);
   else await tx.run('DELETE FROM subscription WHERE name = ?', [name]);
 }

@@ -22,6 +22,8 @@ export interface WriteTx extends ReadTx {
   nextUidValidity(): number;
   /** Declares that mailbox's view changed; its MODSEQ is raised and listeners hear of it after the commit. */
   touch(mailboxId: number): void;
+  /** Declares that mailboxes came, went or were renamed, or that subscriptions changed. */
+  touchNames(): void;
   /** Declares that actions were added for that account. */
   owe(accountId: number): void;
   /** Runs after the commit, before listeners. */
@@ -32,6 +34,8 @@ export interface WriteTx extends ReadTx {
 export interface Committed {
   readonly mailboxes: ReadonlySet<number>;
   readonly accounts: ReadonlySet<number>;
+  /** Whether mailboxes came, went or were renamed, or subscriptions changed. */
+  readonly names: boolean;
 }
 
 interface Job {
@@ -241,15 +245,16 @@ export class Store {
   #publish(units: readonly Unit[]): void {
     const mailboxes = new Set<number>();
     const accounts = new Set<number>();
+    const names = units.some((unit) => unit.names);
     for (const unit of units) {
       for (const task of unit.tasks) task();
       for (const id of unit.mailboxes) mailboxes.add(id);
       for (const id of unit.accounts) accounts.add(id);
     }
-    if (mailboxes.size === 0 && accounts.size === 0) return;
+    if (mailboxes.size === 0 && accounts.size === 0 && !names) return;
     for (const listener of this.#listeners) {
       try {
-        listener({ mailboxes, accounts });
+        listener({ mailboxes, accounts, names });
       } catch {
         // What was committed stays so, and the writes that wait are not this listener's.
       }
@@ -261,6 +266,7 @@ class Unit implements WriteTx {
   readonly modSeq: number;
   readonly mailboxes = new Set<number>();
   readonly accounts = new Set<number>();
+  names = false;
   readonly tasks: (() => void)[] = [];
   readonly nextUidValidity: () => number;
   readonly #db: Handle;
@@ -285,6 +291,10 @@ class Unit implements WriteTx {
 
   touch(mailboxId: number): void {
     this.mailboxes.add(mailboxId);
+  }
+
+  touchNames(): void {
+    this.names = true;
   }
 
   owe(accountId: number): void {

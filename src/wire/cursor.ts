@@ -52,6 +52,14 @@ export class Cursor {
     return true;
   }
 
+  /** Consumes exactly this text (upper case) if it is next, compared without case. */
+  text(text: string): boolean {
+    const end = this.#at + text.length;
+    if (this.#text.toString('latin1', this.#at, end).toUpperCase() !== text) return false;
+    this.#at = end;
+    return true;
+  }
+
   expectChar(char: string): void {
     if (!this.char(char)) throw new ParseError(`Expected ${char}`);
   }

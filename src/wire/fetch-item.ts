@@ -1,3 +1,5 @@
+import type { PartialRange } from './partial-range.js';
+
 /** Items that stand for themselves in request and response. */
 export type FetchAttribute =
   | 'FLAGS'
@@ -7,7 +9,13 @@ export type FetchAttribute =
   | 'ENVELOPE'
   | 'BODY'
   | 'BODYSTRUCTURE'
-  | 'MODSEQ';
+  | 'MODSEQ'
+  /** RFC 8474, RFC 8514, RFC 8970. */
+  | 'EMAILID'
+  | 'THREADID'
+  | 'SAVEDATE'
+  | 'PREVIEW'
+  | 'PREVIEW (LAZY)';
 
 /** `<start.count>` of a section; `count` 0 is tolerated and yields an empty string. */
 export interface FetchPartial {
@@ -48,8 +56,9 @@ export type FetchItem =
     }
   | { readonly type: 'binarySize'; readonly label: string; readonly part: readonly number[] };
 
-/** FETCH modifiers (RFC 7162 §3.1.4.1, §3.2.6). */
+/** FETCH modifiers (RFC 7162 §3.1.4.1, §3.2.6, RFC 9394 §3.3). */
 export interface FetchModifiers {
   readonly changedSince: number | null;
   readonly vanished: boolean;
+  readonly partial: PartialRange | null;
 }

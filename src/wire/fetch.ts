@@ -2,6 +2,7 @@ import { FETCH_NAME } from './chars.js';
 import type { FetchAttribute, FetchItem, FetchModifiers, FetchPartial, Section } from './fetch-item.js';
 import { MAX_FETCH_ITEMS } from './limits.js';
 import { ParseError } from './parse-error.js';
+import { expectPartialRange, type PartialRange } from './partial-range.js';
 import type { CommandParser } from './parser.js';
 import { expectSection, expectSectionBinary, formatSection } from './section.js';
 import type { SequenceSet } from './sequence-set.js';
@@ -30,6 +31,10 @@ const ATTRIBUTES: ReadonlySet<string> = new Set<FetchAttribute>([
   'BODY',
   'BODYSTRUCTURE',
   'MODSEQ',
+  'EMAILID',
+  'THREADID',
+  'SAVEDATE',
+  'PREVIEW',
 ]);
 
 const WHOLE: Section = { part: [], text: 'ALL', fields: [] };
@@ -57,10 +62,12 @@ export function parseFetch(parser: CommandParser): FetchArguments {
   const set = parser.expectSequenceSet();
   parser.expectSp();
   const items = expectFetchItems(parser);
-  const modifiers = parser.sp() ? expectFetchModifiers(parser) : { changedSince: null, vanished: false };
+  const modifiers = parser.sp() ? expectFetchModifiers(parser) : NO_MODIFIERS;
   parser.expectEnd();
   return { set, items, modifiers };
 }
+
+const NO_MODIFIERS: FetchModifiers = { changedSince: null, vanished: false, partial: null };
 
 /** One item, a macro, or a list of items. Clients also put macros into the list: `(ALL)`, `(UID FAST)`. */
 export function expectFetchItems(parser: CommandParser): FetchItem[] {
@@ -94,6 +101,8 @@ function itemKey(item: FetchItem): string {
 /** `fetch-att` of RFC 9051 §9 behind its name. */
 function expectFetchAtt(parser: CommandParser, name: string): FetchItem {
   if (parser.peekChar('[')) return expectSectionItem(parser, name);
+  // RFC 8970 §3.1: `"PREVIEW" [SP "(" preview-mod ")"]`.
+  if (name === 'PREVIEW' && parser.text(' (LAZY)')) return { type: 'attribute', name: 'PREVIEW (LAZY)' };
   if (ATTRIBUTES.has(name)) return { type: 'attribute', name: name as FetchAttribute };
   const old = OLD_SECTIONS.get(name);
   if (old === undefined) throw new ParseError('Unknown FETCH item');
@@ -139,21 +148,25 @@ function origin(partial: FetchPartial | null): string {
   return partial === null ? '' : `<${partial.start}>`;
 }
 
-/** `fetch-modifiers`: `"(" "CHANGEDSINCE" SP mod-sequence-value [SP "VANISHED"] ")"`, in any order (RFC 4466 §2.4). */
+/** `fetch-modifiers`: `"(" "CHANGEDSINCE" SP mod-sequence-value [SP "VANISHED"] [SP "PARTIAL" SP partial-range] ")"`, in any order (RFC 4466 §2.4). */
 function expectFetchModifiers(parser: CommandParser): FetchModifiers {
   let changedSince: number | null = null;
   let vanished = false;
-  parser.expectList('the FETCH modifiers', { min: 1, max: 2 }, () => {
+  let partial: PartialRange | null = null;
+  parser.expectList('the FETCH modifiers', { min: 1, max: 3 }, () => {
     if (parser.word('CHANGEDSINCE') && changedSince === null) {
       parser.expectSp();
       changedSince = parser.expectModSeq();
     } else if (parser.word('VANISHED') && !vanished) {
       vanished = true;
+    } else if (parser.word('PARTIAL') && partial === null) {
+      parser.expectSp();
+      partial = expectPartialRange(parser);
     } else {
       throw new ParseError('Unknown or repeated FETCH modifier');
     }
   });
   // RFC 7162 §3.2.6: VANISHED only together with CHANGEDSINCE.
   if (vanished && changedSince === null) throw new ParseError('VANISHED needs CHANGEDSINCE');
-  return { changedSince, vanished };
+  return { changedSince, vanished, partial };
 }

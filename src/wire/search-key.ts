@@ -1,3 +1,4 @@
+import type { PartialRange } from './partial-range.js';
 import type { SequenceSet } from './sequence-set.js';
 
 /** One condition of SEARCH (RFC 9051 §6.4.4); all keys of a list must hold. */
@@ -48,13 +49,17 @@ export interface ModSeqEntry {
   readonly type: 'priv' | 'shared' | 'all';
 }
 
-/** What `RETURN (…)` asks for (RFC 4731 §3.1, RFC 5182 §2.1); `RETURN ()` is `{ all: true }`. */
+/** What `RETURN (…)` asks for (RFC 4731 §3.1, RFC 5182 §2.1, RFC 9394 §3.1, RFC 5267 §4); `RETURN ()` is `{ all: true }`. */
 export interface SearchReturn {
   readonly min: boolean;
   readonly max: boolean;
   readonly all: boolean;
   readonly count: boolean;
   readonly save: boolean;
+  /** Null when not asked for; never together with `all`. */
+  readonly partial: PartialRange | null;
+  /** Tell what the result gains and loses later. */
+  readonly update: boolean;
 }
 
 /** The arguments of SEARCH and UID SEARCH. */

@@ -1,7 +1,8 @@
 import { ATOM } from './chars.js';
-import { MAX_SEARCH_DEPTH, MAX_SEARCH_KEYS } from './limits.js';
+import { MAX_OPTIONS, MAX_SEARCH_DEPTH, MAX_SEARCH_KEYS } from './limits.js';
 import { ParseError } from './parse-error.js';
 import type { CommandParser } from './parser.js';
+import { expectPartialRange, type PartialRange } from './partial-range.js';
 import type {
   DateField,
   DateRelation,
@@ -28,21 +29,35 @@ export function expectSearchKeys(parser: CommandParser): { key: SearchKey; usesM
   return { key: keys.list(), usesModSeq: keys.usesModSeq };
 }
 
+const RETURN_OPTIONS = ['MIN', 'MAX', 'ALL', 'COUNT', 'SAVE', 'PARTIAL', 'UPDATE', 'CONTEXT'];
+
 /** `search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"`, with the SP behind. */
 export function expectReturn(parser: CommandParser): SearchReturn {
   parser.expectSp();
-  const options = new Set(parser.expectWords('the RETURN options', { min: 0 }));
+  const options = new Set<string>();
+  let partial: PartialRange | null = null;
+  parser.expectList('the RETURN options', { min: 0, max: MAX_OPTIONS }, () => {
+    const option = parser.expectAtom('a RETURN option').toUpperCase();
+    if (!RETURN_OPTIONS.includes(option)) throw new ParseError('Unknown RETURN option');
+    if (option === 'PARTIAL') {
+      // RFC 9394 §3.1: one PARTIAL, or one ALL, or neither.
+      if (partial !== null) throw new ParseError('PARTIAL stands twice');
+      parser.expectSp();
+      partial = expectPartialRange(parser);
+    }
+    options.add(option);
+  });
   parser.expectSp();
-  for (const option of options) {
-    if (!['MIN', 'MAX', 'ALL', 'COUNT', 'SAVE'].includes(option)) throw new ParseError('Unknown RETURN option');
-  }
+  if (partial !== null && options.has('ALL')) throw new ParseError('PARTIAL and ALL exclude each other');
   return {
     min: options.has('MIN'),
     max: options.has('MAX'),
-    // RFC 4731 §3.1: nothing asked for means ALL.
-    all: options.has('ALL') || options.size === 0,
+    // RFC 4731 §3.1: nothing asked for means ALL; CONTEXT is only a hint (RFC 5267 §4.2).
+    all: options.has('ALL') || options.size === Number(options.has('CONTEXT')),
     count: options.has('COUNT'),
     save: options.has('SAVE'),
+    partial,
+    update: options.has('UPDATE'),
   };
 }
 

@@ -11,8 +11,8 @@ export const createCommand = defineCommand({
   async run(session, { mailbox, specialUse }) {
     const role = specialUse.length === 1 ? roleOf(specialUse[0]!) : undefined;
     if (specialUse.length > 0 && role === undefined) return no('No mailbox can have that special use', 'USEATTR');
-    await session.user.create(mailbox, role);
-    return ok('CREATE completed');
+    // RFC 8474 §4.2.
+    return ok('CREATE completed', `MAILBOXID (${await session.user.create(mailbox, role)})`);
   },
 });
 

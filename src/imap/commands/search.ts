@@ -23,7 +23,15 @@ export const searchCommand = defineCommand({
 });
 
 /** RFC 9051 §6.4.4: without RETURN, IMAP4rev2 answers as with RETURN (ALL). */
-const REV2_RETURN: SearchReturn = { min: false, max: false, all: true, count: false, save: false };
+const REV2_RETURN: SearchReturn = {
+  min: false,
+  max: false,
+  all: true,
+  count: false,
+  save: false,
+  partial: null,
+  update: false,
+};
 
 /** Searches, for SEARCH, SORT and THREAD, and answers with what `answer` makes of the result. */
 export async function searchWith(
