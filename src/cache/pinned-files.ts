@@ -1,14 +1,32 @@
-import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { createHash, hash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
+import { chunks } from '../util/group.js';
+import { gzipBlocks } from './gzip-blocks.js';
+import { PinnedWriter, syncDir } from './pinned-writer.js';
 import { memoryBody, type StoredBody } from './stored-body.js';
 
+/** Files that a sweep asks about at once. */
+const SWEPT = 2_000;
+/** A body up to this size is checked and handed out whole; larger ones are checked once and then read in parts. */
+const WHOLE = 1 << 20;
+
+/** Keeps what was made durable through it from `sweep`, until the work it was given to has settled. */
+export interface PinnedLease {
+  /** Makes bytes durable but for the directory; resolves to their SHA-256 (hex). */
+  add(bytes: Buffer): Promise<string>;
+  /** The same in pieces, for what is too large for memory. */
+  writer(): Promise<PinnedWriter>;
+  /** After this, all that was added before outlives a power cut, and its name may be committed. */
+  settle(): Promise<void>;
+}
+
 /**
- * Bytes of which this may be the only copy: files named by their SHA-256, fsynced with their directory before `put`
- * resolves, verified when read, removed only by `sweep`. A crash can leave a file that nobody refers to, never a
- * reference without its file.
+ * Bytes of which this may be the only copy: compressed files named by the SHA-256 of what they hold, fsynced with their
+ * directory before anything refers to them, verified when read, removed only by `sweep`. A crash can leave a file that
+ * nobody refers to, never a reference without its file.
  */
 export class PinnedFiles {
   readonly #dir: string;
@@ -18,6 +36,8 @@ export class PinnedFiles {
   readonly #touched = new Set<string>();
   /** Ends of the removals that are under way. */
   readonly #removing = new Map<string, Promise<void>>();
+  /** Large files that were found whole since the start. */
+  readonly #verified = new Set<string>();
   #sweeps = 0;
 
   private constructor(dir: string) {
@@ -35,47 +55,75 @@ export class PinnedFiles {
    * Makes bytes durable and keeps them from `sweep` until `use` (which commits the reference) has settled.
    * Throws `overquota` when the disk is full, `unavailable` when it cannot be written.
    */
-  async put<T>(bytes: Buffer, use: (sha256: string) => Promise<T>): Promise<T> {
-    const name = createHash('sha256').update(bytes).digest('hex');
-    this.#fresh.set(name, (this.#fresh.get(name) ?? 0) + 1);
-    if (this.#sweeps > 0) this.#touched.add(name);
-    try {
+  put<T>(bytes: Buffer, use: (sha256: string) => Promise<T>): Promise<T> {
+    return this.lease(async (lease) => {
+      const name = await lease.add(bytes);
+      await lease.settle();
+      return use(name);
+    });
+  }
+
+  /** As `put`, for many bodies and as long as `use` takes. */
+  async lease<T>(use: (lease: PinnedLease) => Promise<T>): Promise<T> {
+    const names: string[] = [];
+    const keep = async (name: string): Promise<void> => {
+      names.push(name);
+      this.#fresh.set(name, (this.#fresh.get(name) ?? 0) + 1);
+      if (this.#sweeps > 0) this.#touched.add(name);
       await this.#removing.get(name);
-      await this.#write(name, bytes);
-      return await use(name);
+    };
+    try {
+      return await use({
+        add: async (bytes) => {
+          const name = hash('sha256', bytes, 'hex');
+          await keep(name);
+          const writer = await PinnedWriter.open(this.#dir);
+          await writer.write(bytes).catch(async (error: unknown) => {
+            await writer.abort();
+            throw error;
+          });
+          return writer.commit();
+        },
+        writer: () => PinnedWriter.open(this.#dir, keep),
+        settle: async () => {
+          await syncDir(this.#dir);
+          faultPoint('pin.linked');
+        },
+      });
+    } catch (error) {
+      throw storageError(error);
     } finally {
-      const users = this.#fresh.get(name)! - 1;
-      if (users === 0) this.#fresh.delete(name);
-      else this.#fresh.set(name, users);
+      for (const name of names) this.#letGo(name);
     }
   }
 
   /** Throws `unavailable` when the file is missing or damaged. */
   async get(sha256: string): Promise<StoredBody> {
-    const bytes = await readFile(this.#file(sha256)).catch((error) => {
-      throw new MergeboxError('unavailable', `read pinned message ${sha256.slice(0, 12)}: ${error.message}`, {
-        cause: error,
-      });
-    });
-    if (createHash('sha256').update(bytes).digest('hex') !== sha256) {
-      throw new MergeboxError('unavailable', `read pinned message ${sha256.slice(0, 12)}: the file is damaged`);
+    try {
+      const body = (await gzipBlocks(this.#file(sha256))) ?? memoryBody(await readFile(this.#file(sha256)));
+      if (body.size > WHOLE && this.#verified.has(sha256)) return body;
+      if ((await hashOf(body)) !== sha256) throw new Error('the file is damaged');
+      if (body.size <= WHOLE) return memoryBody(await body.read(0, body.size));
+      this.#verified.add(sha256);
+      return body;
+    } catch (error) {
+      throw new MergeboxError(
+        'unavailable',
+        `read pinned message ${sha256.slice(0, 12)}: ${damage(error as NodeJS.ErrnoException)}`,
+        { cause: error },
+      );
     }
-    return memoryBody(bytes);
   }
 
-  /** Removes every file that is not in `needed`, as read from the database by `needed` itself. */
-  async sweep(needed: () => Promise<ReadonlySet<string>>): Promise<void> {
+  /** Removes every file that is not among those of `names` that `needed` finds in the database. */
+  async sweep(needed: (names: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
     this.#sweeps += 1;
     for (const name of this.#fresh.keys()) this.#touched.add(name);
     try {
-      const present = await readdir(this.#dir);
-      const keep = await needed();
-      for (const name of present) {
-        if (name.endsWith('.part') || keep.has(name) || this.#touched.has(name)) continue;
-        const removal = rm(this.#file(name), { force: true }).finally(() => this.#removing.delete(name));
-        this.#removing.set(name, removal);
-        await removal;
-        faultPoint('pin.removed');
+      const present = (await readdir(this.#dir)).filter((name) => !name.endsWith('.part'));
+      for (const names of chunks(present, SWEPT)) {
+        const keep = await needed(names);
+        for (const name of names) if (!keep.has(name) && !this.#touched.has(name)) await this.#remove(name);
       }
     } finally {
       this.#sweeps -= 1;
@@ -83,28 +131,18 @@ export class PinnedFiles {
     }
   }
 
-  async #write(name: string, bytes: Buffer): Promise<void> {
-    const temporary = path.join(this.#dir, `${name}.${process.pid}.${Math.random().toString(36).slice(2)}.part`);
-    try {
-      const handle = await open(temporary, 'wx', 0o600);
-      try {
-        await handle.writeFile(bytes);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      faultPoint('pin.written');
-      await rename(temporary, this.#file(name));
-      await syncDir(this.#dir);
-      faultPoint('pin.linked');
-    } catch (error) {
-      await rm(temporary, { force: true }).catch(() => undefined);
-      const full =
-        (error as NodeJS.ErrnoException).code === 'ENOSPC' || (error as NodeJS.ErrnoException).code === 'EDQUOT';
-      throw new MergeboxError(full ? 'overquota' : 'unavailable', `store message: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
+  async #remove(name: string): Promise<void> {
+    this.#verified.delete(name);
+    const removal = rm(this.#file(name), { force: true }).finally(() => this.#removing.delete(name));
+    this.#removing.set(name, removal);
+    await removal;
+    faultPoint('pin.removed');
+  }
+
+  #letGo(name: string): void {
+    const users = this.#fresh.get(name)! - 1;
+    if (users === 0) this.#fresh.delete(name);
+    else this.#fresh.set(name, users);
   }
 
   #file(name: string): string {
@@ -112,12 +150,24 @@ export class PinnedFiles {
   }
 }
 
-/** Makes the names in a directory durable. */
-async function syncDir(dir: string): Promise<void> {
-  const handle = await open(dir, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+async function hashOf(body: StoredBody): Promise<string> {
+  const whole = createHash('sha256');
+  for (let at = 0; at < body.size; at += WHOLE) whole.update(await body.read(at, at + WHOLE));
+  return whole.digest('hex');
+}
+
+/** What zlib says of a torn file is not what a person needs to know. */
+function damage(error: NodeJS.ErrnoException): string {
+  if (error.code?.startsWith('Z_') || error.code === 'ERR_BUFFER_TOO_LARGE' || /^block /.test(error.message)) {
+    return 'the file is damaged';
   }
+  return error.message;
+}
+
+/** Errors of the disk in Mergebox's words; those of whoever used the lease pass through. */
+function storageError(error: unknown): unknown {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (syscall === undefined || typeof code !== 'string') return error;
+  const full = code === 'ENOSPC' || code === 'EDQUOT';
+  return new MergeboxError(full ? 'overquota' : 'unavailable', `store message: ${message}`, { cause: error });
 }

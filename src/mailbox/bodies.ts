@@ -34,7 +34,8 @@ export class Bodies {
     if (cached) return this.#lasting(messageId, cached);
     const found = await this.#store.read((tx) => placesOf(tx, messageId));
     if (!found) throw new MergeboxError('nonexistent', 'the message was expunged');
-    if (found.pinned) return this.#pinned.get(found.pinned);
+    const pinned = found.pinned === null ? null : await this.#intact(found.pinned, found.places.length > 0);
+    if (pinned) return pinned;
     const fetched = await this.#cache.getOrFetch(key, (sink) => this.#fetchMoving(messageId, found.places, sink));
     return this.#lasting(messageId, fetched);
   }
@@ -45,6 +46,14 @@ export class Bodies {
     if (cached) return this.#lasting(messageId, cached);
     const found = await this.#store.read((tx) => placesOf(tx, messageId));
     return found?.pinned ? this.#pinned.get(found.pinned) : null;
+  }
+
+  /** A pinned file that is damaged is no end as long as a server may still have the mail. */
+  #intact(sha256: string, elsewhere: boolean): Promise<StoredBody | null> {
+    return this.#pinned.get(sha256).catch((error: unknown) => {
+      if (!elsewhere) throw error;
+      return null;
+    });
   }
 
   /** A body whose file is evicted while somebody reads it is fetched again. */

@@ -105,8 +105,13 @@ export async function sweepMessages(tx: WriteTx, ids: Iterable<number>): Promise
   );
 }
 
-/** Every pinned file that a message still needs. */
-export async function pinnedFiles(tx: ReadTx): Promise<Set<string>> {
-  const rows = await tx.all<{ pinned: string }>('SELECT DISTINCT pinned FROM message WHERE pinned IS NOT NULL');
+/** The pinned files that messages need; with `names`, those among them. */
+export async function pinnedFiles(tx: ReadTx, names?: readonly string[]): Promise<Set<string>> {
+  const rows = await tx.all<{ pinned: string }>(
+    names === undefined
+      ? 'SELECT DISTINCT pinned FROM message WHERE pinned IS NOT NULL'
+      : 'SELECT DISTINCT pinned FROM message WHERE pinned IN (SELECT value FROM json_each(?))',
+    names === undefined ? [] : [JSON.stringify(names)],
+  );
   return new Set(rows.map((row) => row.pinned));
 }
