@@ -25,6 +25,8 @@ const PACKAGES = {
     { name: 'postfix', program: 'smtp-sink' },
     { name: 'swaks', program: 'swaks' },
     { name: 'msmtp', program: 'msmtp' },
+    { name: 'squid', program: 'squid' },
+    { name: 'dante-server', program: 'danted' },
   ],
 };
 

@@ -1,13 +1,13 @@
-import { isIPv6 } from 'node:net';
 import { ImapFlow, type MailboxObject } from 'imapflow';
-import type { AccountConfig, ProxySettings } from '../config/config.js';
+import type { AccountConfig } from '../config/config.js';
 import { errorText, MergeboxError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { encodeMutf7 } from '../wire/mutf7.js';
-import { tlsPolicy } from './connector.js';
+import { connectTcp, tlsPolicy } from './connector.js';
 import { abortedError, refusal } from './errors.js';
-import { libraryError, type ParsedResponse, proxyError, responseCode } from './mutate-errors.js';
+import { libraryError, type ParsedResponse, responseCode } from './mutate-errors.js';
 import type { UpstreamFeatures } from './port.js';
+import { SocketDoor } from './socket-door.js';
 import type { Timing } from './timing.js';
 
 /** One argument of a command, as imapflow's compiler takes it. */
@@ -82,7 +82,8 @@ export class MutateClient {
   /** Connects and logs in. Rejects with `connection`, `timeout`, `authentication`, `protocol` or `aborted`. */
   static async open(account: AccountConfig, timing: Timing, log: Log, signal: AbortSignal): Promise<MutateClient> {
     const doing = `log in to ${account.endpoint.host}:${account.endpoint.port}`;
-    const flow = new ImapFlow(flowOptions(account, timing, log));
+    const door = account.endpoint.proxy ? await openDoor(account, timing, signal) : null;
+    const flow = new ImapFlow(flowOptions(account, timing, log, door));
     // The connect promise tells; later ones are heard by the constructor.
     flow.on('error', () => undefined);
     const onAbort = (): void => flow.close();
@@ -93,9 +94,10 @@ export class MutateClient {
       return new MutateClient(flow, timing);
     } catch (error) {
       flow.close();
-      throw signal.aborted ? abortedError(doing) : (proxyError(account, error) ?? libraryError(doing, error));
+      throw signal.aborted ? abortedError(doing) : libraryError(doing, error);
     } finally {
       signal.removeEventListener('abort', onAbort);
+      await door?.close();
     }
   }
 
@@ -222,7 +224,16 @@ export class MutateClient {
   }
 }
 
-function flowOptions(account: AccountConfig, timing: Timing, log: Log): ConstructorParameters<typeof ImapFlow>[0] {
+async function openDoor({ endpoint }: AccountConfig, timing: Timing, signal: AbortSignal): Promise<SocketDoor> {
+  return SocketDoor.open(await connectTcp(endpoint, timing.connectMs, signal));
+}
+
+function flowOptions(
+  account: AccountConfig,
+  timing: Timing,
+  log: Log,
+  door: SocketDoor | null,
+): ConstructorParameters<typeof ImapFlow>[0] {
   const { endpoint, auth } = account;
   const secure = endpoint.tls === 'implicit';
   return {
@@ -231,8 +242,8 @@ function flowOptions(account: AccountConfig, timing: Timing, log: Log): Construc
     secure,
     // Without either of them imapflow upgrades when it can, which whoever is in between can prevent.
     ...(secure ? {} : { doSTARTTLS: endpoint.tls === 'starttls' }),
-    ...(endpoint.tls === 'none' ? {} : { tls: tlsPolicy(endpoint) }),
-    ...(endpoint.proxy ? { proxy: proxyUrl(endpoint.proxy) } : {}),
+    // These go to the connection itself too, whether or not it is TLS from the start; `path` comes before host and port.
+    tls: { ...(endpoint.tls === 'none' ? {} : tlsPolicy(endpoint)), ...(door === null ? {} : { path: door.path }) },
     auth: { user: auth.username, pass: auth.password.reveal() },
     clientInfo: { name: 'Mergebox', version: false, vendor: false, 'support-url': false },
     connectionTimeout: timing.connectMs,
@@ -249,13 +260,6 @@ function flowOptions(account: AccountConfig, timing: Timing, log: Log): Construc
     maxResponseSize: 33_554_432,
     logger: quietLogger(log),
   };
-}
-
-/** imapflow makes its tunnel itself, by the same rules: names are resolved at the proxy, TLS is with the upstream. */
-function proxyUrl({ type, host, port, auth }: ProxySettings): string {
-  const login =
-    auth === null ? '' : `${encodeURIComponent(auth.username)}:${encodeURIComponent(auth.password.reveal())}@`;
-  return `${type}://${login}${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
 /** imapflow's talk at our lowest level, without its error objects, which hold more than is good in a log. */

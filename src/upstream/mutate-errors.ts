@@ -1,7 +1,5 @@
-import type { AccountConfig } from '../config/config.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 import { loginRefusal, type Refusal, refusal } from './errors.js';
-import { proxyName } from './proxy.js';
 
 /** What imapflow hangs on its errors. */
 interface LibraryError {
@@ -34,19 +32,6 @@ export function libraryError(doing: string, thrown: unknown): MergeboxError {
   if (TIMEOUTS.has(code)) return new MergeboxError('timeout', text);
   if (PROTOCOL.test(code)) return new MergeboxError('protocol', text);
   return new MergeboxError('connection', text);
-}
-
-/** Why imapflow could not make its way through the account's proxy; null for any other error. */
-export function proxyError(
-  { endpoint: { proxy } }: Pick<AccountConfig, 'endpoint'>,
-  thrown: unknown,
-): MergeboxError | null {
-  const { message, _err: cause } = (thrown ?? {}) as { message?: unknown; _err?: unknown };
-  if (!proxy || message !== 'Failed to setup proxy connection') return null;
-  const reason = errorText(cause);
-  const refused = /\b407\b|authenticat/i.test(reason);
-  const hint = refused ? 'it refuses the login of "proxy.auth": ' : '';
-  return new MergeboxError(refused ? 'authentication' : 'connection', `${proxyName(proxy)}: ${hint}${reason}`);
 }
 
 function describe(thrown: unknown, error: LibraryError): string {
