@@ -7,6 +7,8 @@ export type TlsMode = 'implicit' | 'starttls' | 'none';
 export interface Credentials {
   readonly username: string;
   readonly password: Secret;
+  /** `xoauth2`: the password is an access token. */
+  readonly mechanism?: 'auto' | 'xoauth2';
 }
 
 /** Where and how to reach an upstream server. */
@@ -38,9 +40,13 @@ type FileUser = FileConfig['users'][number];
 type FileAccount = FileUser['accounts'][number];
 
 export interface AccountConfig
-  extends Readonly<Omit<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'auth' | 'smtp' | 'allowPlaintext' | 'proxy'>> {
+  extends Readonly<
+    Omit<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'auth' | 'smtp' | 'allowPlaintext' | 'proxy' | 'pollSeconds'>
+  > {
+  /** Of a local account, which has neither, nothing is to be made of this and of `auth`. */
   readonly endpoint: Endpoint;
   readonly auth: Credentials;
+  readonly pollSeconds: number;
   /** Null when this account sends no mail; `auth` is null for a server that takes none. */
   readonly smtp: { readonly endpoint: Endpoint; readonly auth: Credentials | null } | null;
 }

@@ -10,14 +10,20 @@ import type { FileConfig, SecretSource } from './schema.js';
 
 type FileAccount = FileConfig['users'][number]['accounts'][number];
 type FileListener = FileConfig['imap']['listeners'][number];
-type FileEndpoint = Pick<FileAccount, 'host' | 'port' | 'tls' | 'ca' | 'allowPlaintext'>;
+type FileEndpoint = Pick<FileAccount, 'port' | 'tls' | 'ca' | 'allowPlaintext'> & { readonly host: string };
+type FileAuth = NonNullable<FileAccount['auth']> | NonNullable<FileProxy['auth']>;
 type FileProxy = NonNullable<FileConfig['proxy']>;
 
 /** Ports of a service by how the connection is protected (RFC 8314 §3). */
 type Ports = Readonly<Record<TlsMode, number>>;
 export const IMAP_PORTS: Ports = { implicit: 993, starttls: 143, none: 143 };
 export const SUBMISSION_PORTS: Ports = { implicit: 465, starttls: 587, none: 587 };
+const POP3_PORTS: Ports = { implicit: 995, starttls: 110, none: 110 };
 const PROXY_PORTS = { http: 3128, socks5: 1080 } as const;
+
+/** Stand for the server and the login of a local account. */
+const NOWHERE: FileEndpoint = { host: 'localhost', port: 1, tls: 'none', ca: undefined, allowPlaintext: false };
+const NOBODY: Credentials = { username: '', password: new Secret('') };
 
 /** Turns what the file says into what the program uses; what cannot be is noted in `problems` and stood in for. */
 export class Resolver {
@@ -44,16 +50,38 @@ export class Resolver {
 
   /** `general` is the proxy of accounts that say nothing of their own. */
   async account(file: FileAccount, at: Path, general: ProxyRule | null): Promise<AccountConfig> {
-    const { host, port, tls, ca, allowPlaintext, auth, smtp, proxy, ...rest } = file;
+    const { host, port, tls, ca, allowPlaintext, auth, smtp, proxy, pollSeconds, ...rest } = file;
+    this.#refuseMisfits(file, at);
     const rule = proxy === undefined ? general : proxy === false ? null : await this.proxy(proxy, [...at, 'proxy']);
-    const endpoint = await this.#endpoint({ host, port, tls, ca, allowPlaintext }, at, IMAP_PORTS, rule);
-    const credentials = await this.#credentials(auth, [...at, 'auth']);
+    const pop3 = file.protocol === 'pop3';
+    const place = host === undefined ? NOWHERE : { host, port, tls, ca, allowPlaintext };
+    const endpoint = await this.#endpoint(place, at, pop3 ? POP3_PORTS : IMAP_PORTS, rule);
+    const credentials = auth === undefined ? NOBODY : await this.#credentials(auth, [...at, 'auth']);
     return {
       ...rest,
+      pollSeconds: pollSeconds ?? (pop3 ? 300 : 60),
       endpoint,
       auth: credentials,
       smtp: smtp === undefined ? null : await this.#smtp(smtp, credentials, [...at, 'smtp'], rule),
     };
+  }
+
+  /** What the protocol needs and does not stand there, or stands there and has no meaning for it. */
+  #refuseMisfits({ protocol, host, auth, smtp, authority, leaveOnServer }: FileAccount, at: Path): void {
+    if (protocol === 'local') {
+      if (authority !== 'both') this.#note([...at, 'authority'], 'a local account has no server: leave it out');
+      if (smtp !== undefined && smtp.auth === undefined)
+        this.#note([...at, 'smtp', 'auth'], 'missing; expected an object');
+      return;
+    }
+    if (host === undefined) this.#note([...at, 'host'], 'missing; expected a string');
+    if (auth === undefined) this.#note([...at, 'auth'], 'missing; expected an object');
+    if (protocol !== 'pop3' && auth?.mechanism === 'xoauth2') {
+      this.#note([...at, 'auth', 'mechanism'], '"xoauth2" is for POP3 accounts');
+    }
+    if (protocol === 'pop3' && authority === 'upstream' && typeof leaveOnServer === 'number') {
+      this.#note([...at, 'leaveOnServer'], 'with authority "upstream" nothing is deleted at the server');
+    }
   }
 
   async #smtp(
@@ -81,8 +109,10 @@ export class Resolver {
     return { host: file.host, port, tls: file.tls, ca, ...(proxy === null ? {} : { proxy }) };
   }
 
-  async #credentials(file: FileAccount['auth'], at: Path): Promise<Credentials> {
-    return { username: file.username, password: await this.secret(file.password, [...at, 'password']) };
+  async #credentials(file: FileAuth, at: Path): Promise<Credentials> {
+    const password = await this.secret(file.password, [...at, 'password']);
+    const token = 'mechanism' in file && file.mechanism === 'xoauth2';
+    return { username: file.username, password, ...(token ? { mechanism: 'xoauth2' as const } : {}) };
   }
 
   async secret(source: SecretSource, at: Path): Promise<Secret> {

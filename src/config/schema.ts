@@ -22,6 +22,9 @@ export const listenerSchema = z.strictObject({
 
 const auth = z.strictObject({ username: z.string().min(1), password: secret });
 
+/** `xoauth2`: the password is an access token (POP3). */
+const accountAuth = auth.extend({ mechanism: z.enum(['auto', 'xoauth2']).default('auto') });
+
 /** The way through a firewall; TLS is with the upstream all the same. */
 const proxy = z.strictObject({
   type: z.enum(['http', 'socks5']),
@@ -46,22 +49,30 @@ const smtp = z.strictObject({
 
 export const accountSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, '1 to 32 of A-Z a-z 0-9 _ -'),
-  protocol: z.enum(['imap']).default('imap'),
-  host: z.string().min(1),
-  /** 993 for implicit TLS, else 143. */
+  /** `local`: folders that live in dataDir alone; neither `host` nor `auth` then. */
+  protocol: z.enum(['imap', 'pop3', 'local']).default('imap'),
+  host: z.string().min(1).optional(),
+  /** IMAP: 993 for implicit TLS, else 143. POP3: 995, else 110. */
   port: upstreamPort.optional(),
   tls: tlsMode.default('implicit'),
   allowPlaintext: z.boolean().default(false),
   /** A PEM file with the certificate authorities to trust instead of the system's. */
   ca: z.string().min(1).optional(),
-  auth,
+  auth: accountAuth.optional(),
   addresses: z.array(z.string().regex(/^[^@\s]+@[^@\s]+$/, 'an address, local@domain')).default([]),
   authority: z.enum(['both', 'upstream', 'mergebox']).default('both'),
   /** What a deletion at another server does to this account's copy. */
   onUpstreamDelete: z.enum(['trash', 'expunge', 'keep']).default('trash'),
-  pollSeconds: z.int().min(1).max(86_400).default(60),
+  /** 60; 300 for POP3, where each look is a login. */
+  pollSeconds: z.int().min(1).max(86_400).optional(),
   /** Connections to this server at any time. */
   connections: z.int().min(2).max(20).default(3),
+  /** POP3: when a mail that is here is deleted at the server. */
+  leaveOnServer: z
+    .union([z.enum(['until-deleted', 'forever']), z.int().min(1).max(3_650)], {
+      error: '"until-deleted", "forever", or a number of days',
+    })
+    .default('until-deleted'),
   /** Folder of each role, where the server does not tell or tells wrong. */
   folders: z
     .strictObject({

@@ -325,3 +325,30 @@ function missingKeys(schema: z.ZodType, values: readonly unknown[], at = ''): re
   }
   return [];
 }
+
+t.test('loadConfig: what POP3 and local accounts need, and what has no meaning for them', async (t) => {
+  const auth = { username: 'alice', password: SECRET };
+  const pop3 = { id: 'isp', protocol: 'pop3', host: 'pop.isp.example', auth };
+  const config = await load(t, { users: [user({ accounts: [pop3, { id: 'here', protocol: 'local' }] })] });
+  const [isp, here] = config.users[0]!.accounts;
+  t.match(isp, { endpoint: { port: 995, tls: 'implicit' }, pollSeconds: 300, leaveOnServer: 'until-deleted' });
+  t.match(here, { protocol: 'local', pollSeconds: 60 });
+  const wrong = [
+    { id: 'a', protocol: 'pop3' },
+    { ...pop3, id: 'b', authority: 'upstream', leaveOnServer: 30 },
+    { ...pop3, id: 'c', leaveOnServer: 'never' },
+    { id: 'd', protocol: 'local', authority: 'upstream' },
+    { ...account(), id: 'e', auth: { ...auth, mechanism: 'xoauth2' } },
+  ];
+  const found = await problems(t, { users: [user({ accounts: wrong })] });
+  for (const expected of [
+    'users[0].accounts[0].host: missing; expected a string',
+    'users[0].accounts[0].auth: missing; expected an object',
+    'users[0].accounts[1].leaveOnServer: with authority "upstream" nothing is deleted at the server',
+    'users[0].accounts[2].leaveOnServer: expected "until-deleted", "forever", or a number of days',
+    'users[0].accounts[3].authority: a local account has no server: leave it out',
+    'users[0].accounts[4].auth.mechanism: "xoauth2" is for POP3 accounts',
+  ]) {
+    t.ok(found.includes(expected), `${expected}\n${found}`);
+  }
+});
