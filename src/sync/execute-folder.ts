@@ -24,7 +24,7 @@ export async function changeFolder(context: SyncContext, action: LoadedAction): 
       });
       return faultPoint('folder.acknowledged');
     case 'delete-folder':
-      await context.upstream.deleteFolder(row.detail!, authorise([action])).catch(unlessMissing);
+      await deleteFolder(context, row.detail!, action);
       faultPoint('folder.sent');
       return done();
     case 'rename-folder': {
@@ -49,18 +49,28 @@ async function createFolder(context: SyncContext, path: string, role: Role | nul
   }
 }
 
-/** A folder whose creation was owed may have been made under its new name at once. */
-async function renameFolder(context: SyncContext, from: string, to: string): Promise<void> {
+/** What is gone already needs no deletion: an earlier try or another client did it. */
+async function deleteFolder(context: SyncContext, path: string, action: LoadedAction): Promise<void> {
   try {
-    await context.upstream.renameFolder(from, to).catch(unlessMissing);
+    await context.upstream.deleteFolder(path, authorise([action]));
   } catch (error) {
-    if (!isMergeboxError(error, 'refused', 'alreadyexists')) throw error;
-    const paths = (await context.upstream.listFolders()).map((folder) => folder.path);
-    if (paths.includes(from) || !paths.includes(to)) throw error;
+    if (!(await isMissing(context, path, error))) throw error;
   }
 }
 
-/** What is gone already needs no deletion or renaming: an earlier try did it. */
-function unlessMissing(error: unknown): void {
-  if (!isMergeboxError(error, 'nonexistent')) throw error;
+/** A folder whose creation was owed may have been made under its new name at once. */
+async function renameFolder(context: SyncContext, from: string, to: string): Promise<void> {
+  try {
+    await context.upstream.renameFolder(from, to);
+  } catch (error) {
+    if (!(await isMissing(context, from, error))) throw error;
+  }
+}
+
+/** Not every server says with its refusal that there is no such folder (RFC 5530 NONEXISTENT). */
+async function isMissing(context: SyncContext, path: string, error: unknown): Promise<boolean> {
+  if (isMergeboxError(error, 'nonexistent')) return true;
+  if (!isMergeboxError(error, 'refused', 'alreadyexists')) return false;
+  const listed = await context.upstream.listFolders();
+  return !listed.some((folder) => folder.path === path);
 }

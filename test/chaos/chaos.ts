@@ -43,7 +43,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const stops: (() => Promise<unknown>)[] = [];
   const journal = new Journal(options.echo ?? false);
   try {
-    const upstreams = await startUpstreams((stop) => stops.push(stop));
+    const upstreams = await startUpstreams(options.seed, (stop) => stops.push(stop));
     const accounts = upstreams.map(
       ({ id, server, proxy }): TestAccount => ({ id, server, port: proxy.port, pollSeconds: 2 }),
     );

@@ -1,5 +1,3 @@
-import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../bench/mail/random.js';
 import type { Scene } from './client-actor.js';
@@ -73,14 +71,9 @@ export class FaultActor {
     await box.start();
   }
 
-  /** The server forgets which UIDs its INBOX had: they start again under another UIDVALIDITY. */
-  async #resetUidValidity(at: Upstream): Promise<void> {
-    const dir = at.server.maildir('alice');
-    await at.server.pause();
-    const names = await readdir(dir).catch(() => []);
-    // The keyword letters in the file names need dovecot-keywords.
-    const stale = names.filter((name) => name === 'dovecot-uidlist' || name.startsWith('dovecot.index'));
-    for (const name of stale) await rm(join(dir, name));
-    await at.server.start();
+  async #resetUidValidity({ server, forgetUids }: Upstream): Promise<void> {
+    await server.pause();
+    await forgetUids?.();
+    await server.start();
   }
 }

@@ -253,6 +253,19 @@ t.test('CREATE and RENAME of a folder that does not exist yet make one folder', 
   t.notOk(work.server.folders.has('Draft name'));
 });
 
+t.test('a folder that is gone when its DELETE is repeated is deleted, whatever the server says to it', async (t) => {
+  const world = await settled(t);
+  const work = world.upstreams['work']!;
+  work.step = (call, moment) => {
+    if (!call.startsWith('delete Projects')) return;
+    if (moment === 'after') throw new MergeboxError('connection', 'connection lost');
+    if (!work.server.folders.has('Projects')) throw new MergeboxError('refused', 'Mailbox does not exist');
+  };
+  await world.mail.delete('Accounts/work/Projects');
+  await world.settle();
+  t.notOk(work.server.folders.has('Projects'));
+});
+
 t.test('no folder is named at an account that was never reached', async (t) => {
   const world = await MailWorld.open(await scratch(t), servers());
   t.teardown(() => world.close());
