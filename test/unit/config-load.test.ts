@@ -297,7 +297,7 @@ t.test('config.example.json shows every key and loads', async (t) => {
   const raw = JSON.parse(text) as unknown;
   t.strictSame(missingKeys(configSchema, [raw]), []);
   const pems = await generate([], { keySize: 2048 });
-  const dir = t.testdir({ secrets: { 'work-smtp': 'x', home: 'y' } });
+  const dir = t.testdir({ secrets: { 'work-smtp': 'x', home: 'y', isp: 'z' } });
   await mkdir(path.join(dir, 'certs'));
   await writeFile(path.join(dir, 'certs/server.crt'), pems.cert);
   await writeFile(path.join(dir, 'certs/server.key'), pems.private);
@@ -305,7 +305,7 @@ t.test('config.example.json shows every key and loads', async (t) => {
   const file = path.join(dir, 'config.json');
   await writeFile(file, text.replaceAll('/run/secrets', path.join(dir, 'secrets')));
   const config = await loadConfig(file, { WORK_PASSWORD: 'p', MERGEBOX_ADMIN_TOKEN: 'q', PROXY_PASSWORD: 'r' });
-  t.equal(config.users[0]?.accounts.length, 2);
+  t.equal(config.users[0]?.accounts.length, 4);
 });
 
 /** Paths of keys that none of `values` has; `values` are all that stand at this place of the file. */
