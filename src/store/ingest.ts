@@ -184,3 +184,34 @@ export async function recordReappeared(tx: WriteTx, folderId: number, uids: read
     [folderId, jsonIds(uids)],
   );
 }
+
+/**
+ * Before others' \Deleted is taken away for a moment: it is owed to them from now on, and its absence is no news. A
+ * crash in that moment then costs nothing; without one, the same mark is set twice.
+ */
+export async function oweSetAside(
+  tx: WriteTx,
+  book: AccountBook,
+  accountId: number,
+  { path, uidValidity }: { readonly path: string; readonly uidValidity: number },
+  uids: readonly number[],
+): Promise<void> {
+  const folder = await tx.get<FolderRow>(
+    'SELECT * FROM folder WHERE account_id = ? AND path = ? AND uid_validity = ?',
+    [accountId, path, uidValidity],
+  );
+  const copies = folder === undefined ? [] : await copiesByUids(tx, folder.id, uids);
+  const marked = copies.filter((copy) => copy.state === 'live' && hasFlag(copy.flags, '\\Deleted'));
+  for (const [base, same] of groupBy(marked, (copy) => removeFlags(copy.base, ['\\Deleted']))) {
+    await tx.run('UPDATE copy SET base = ? WHERE id IN (SELECT value FROM json_each(?))', [
+      base,
+      jsonIds(same.map((copy) => copy.id)),
+    ]);
+  }
+  await oweFlags(
+    tx,
+    book,
+    marked.map((copy) => copy.id),
+    'reconciliation: a mark that was set aside during an EXPUNGE without UIDPLUS',
+  );
+}

@@ -16,7 +16,7 @@ export async function expunge(context: SyncContext, loaded: readonly LoadedActio
     await context.upstream.expunge(
       ref,
       present.map(({ copy }) => copy!.uid!),
-      authorise(present),
+      authorise(context, present),
     );
     faultPoint('expunge.sent');
   }

@@ -31,7 +31,7 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
         ref,
         same.map((push) => push.uid),
         change,
-        ...(destroys ? [authorise(same.map((push) => push.action))] : []),
+        ...(destroys ? [authorise(context, same.map((push) => push.action))] : []),
       );
       faultPoint('flags.sent');
     }

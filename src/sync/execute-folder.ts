@@ -52,7 +52,7 @@ async function createFolder(context: SyncContext, path: string, role: Role | nul
 /** What is gone already needs no deletion: an earlier try or another client did it. */
 async function deleteFolder(context: SyncContext, path: string, action: LoadedAction): Promise<void> {
   try {
-    await context.upstream.deleteFolder(path, authorise([action]));
+    await context.upstream.deleteFolder(path, authorise(context, [action]));
   } catch (error) {
     if (!(await isMissing(context, path, error))) throw error;
   }

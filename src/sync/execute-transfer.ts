@@ -96,7 +96,7 @@ async function removeLeftBehind(context: SyncContext, batch: readonly LoadedActi
   if (arrived.length === 0 || folder.uid_validity === null) return;
   const ref = { path: folder.path, uidValidity: folder.uid_validity };
   const uids = arrived.map(({ copy }) => copy!.uid!);
-  await context.folderLock.run(folder.id, () => context.upstream.expunge(ref, uids, authorise(arrived)));
+  await context.folderLock.run(folder.id, () => context.upstream.expunge(ref, uids, authorise(context, arrived)));
   faultPoint('transfer.repaired');
 }
 
@@ -132,7 +132,7 @@ async function send(context: SyncContext, batch: readonly LoadedAction[]): Promi
   const ref = { path: folder!.path, uidValidity: folder!.uid_validity! };
   const uids = batch.map(({ copy }) => copy!.uid!);
   return row.kind === 'move'
-    ? context.upstream.move(ref, uids, targetFolder!.path, authorise(batch))
+    ? context.upstream.move(ref, uids, targetFolder!.path, authorise(context, batch))
     : context.upstream.copy(ref, uids, targetFolder!.path);
 }
 

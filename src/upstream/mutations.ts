@@ -120,8 +120,8 @@ export async function moveMessages(
  * Removes exactly these UIDs. `authorised` is proof that somebody may; nothing here looks into it.
  *
  * Without UIDPLUS the only command is EXPUNGE, which removes all that carries \Deleted. So the others' \Deleted is
- * taken away, it is verified that nothing but our UIDs carries it, EXPUNGE is sent, and the others are marked again. A
- * crash in between leaves messages unmarked that somebody had marked: they have to be deleted again, but none is lost.
+ * taken away, it is verified that nothing but our UIDs carries it, EXPUNGE is sent, and the others are marked again;
+ * `setAside` writes down before that they are to be, for a crash in between.
  * The other order of danger, leaving ours marked until nobody else's are, would let any client's EXPUNGE decide when
  * ours go and would never end beside a client that marks and does not expunge. What remains is another client that
  * marks messages between our check and our EXPUNGE: those go a moment before their owner's own EXPUNGE.
@@ -130,7 +130,7 @@ export async function expungeMessages(
   client: MutateClient,
   ref: FolderRef,
   uids: readonly number[],
-  _authorised: Authorisation,
+  authorised: Authorisation,
 ): Promise<void> {
   if (uids.length === 0) return;
   await selectExactly(client, ref);
@@ -140,12 +140,19 @@ export async function expungeMessages(
     for (const set of uidSets(uids)) await client.exec(`expunge in ${ref.path}`, 'UID EXPUNGE', [sequence(set)]);
     return;
   }
-  await expungeWithoutUidplus(client, ref.path, uids);
+  await expungeWithoutUidplus(client, ref, uids, authorised);
 }
 
-async function expungeWithoutUidplus(client: MutateClient, path: string, uids: readonly number[]): Promise<void> {
+async function expungeWithoutUidplus(
+  client: MutateClient,
+  ref: FolderRef,
+  uids: readonly number[],
+  authorised: Authorisation,
+): Promise<void> {
+  const { path } = ref;
   const ours = new Set(uids);
   const others = (await deletedUids(client, path)).filter((uid) => !ours.has(uid));
+  if (others.length > 0) await authorised.setAside?.(ref, others);
   await store(client, path, others, '-', [DELETED]);
   faultPoint('expunge.unmarked');
   try {

@@ -157,4 +157,9 @@ export interface Authorisation {
   readonly actions: readonly number[];
   /** Who decided: a client's command and session, or a reconciliation. */
   readonly reason: string;
+  /**
+   * Awaited before these other messages of the folder lose their \Deleted for a moment, so that a crash in that moment
+   * does not lose it for good.
+   */
+  readonly setAside?: (folder: FolderRef, uids: readonly number[]) => Promise<void>;
 }
