@@ -1,4 +1,4 @@
-import type { FlagText } from '../mail/flags.js';
+import { type FlagText, hasFlag, removeFlags } from '../mail/flags.js';
 import { type Observed, reconcile, sameFlags, withUnholdable } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
