@@ -72,11 +72,14 @@ export class MemoryMailbox {
 
   status(): MailboxStatus {
     const { listing } = this;
-    const status = { messages: listing.length, unseen: 0, recent: 0, deleted: 0, size: 0 };
+    const status = { messages: listing.length, unseen: 0, recent: 0, deleted: 0, deletedSize: 0, size: 0 };
     for (let i = 0; i < listing.length; i += 1) {
       const flags = listing.flags(i);
       if (!hasFlag(flags, '\\Seen')) status.unseen += 1;
-      if (hasFlag(flags, '\\Deleted')) status.deleted += 1;
+      if (hasFlag(flags, '\\Deleted')) {
+        status.deleted += 1;
+        status.deletedSize += listing.sizes[i]!;
+      }
       if (listing.uids[i]! >= this.#recentFrom) status.recent += 1;
       status.size += listing.sizes[i]!;
     }

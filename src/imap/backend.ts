@@ -82,6 +82,8 @@ export interface MailboxStatus {
   readonly unseen: number;
   readonly recent: number;
   readonly deleted: number;
+  /** Octets of those with \Deleted (RFC 9208 §5.1). */
+  readonly deletedSize: number;
   /** Octets of all messages together (RFC 8438). */
   readonly size: number;
   readonly highestModSeq: number;

@@ -5,6 +5,8 @@ export interface CapabilityState {
   readonly startTls: boolean;
   /** Whether a password may be sent now. */
   readonly loginAllowed: boolean;
+  /** Whether COMPRESS is active. */
+  readonly compressed: boolean;
   /** Octets of the largest message APPEND takes. */
   readonly messageBytes: number;
 }
@@ -25,7 +27,6 @@ const LOGGED_IN = [
   'STATUS=SIZE',
   'CONDSTORE',
   'QRESYNC',
-  'COMPRESS=DEFLATE',
   'UTF8=ACCEPT',
   'BINARY',
   'SORT',
@@ -38,6 +39,20 @@ const LOGGED_IN = [
   'SEARCHRES',
   'WITHIN',
   'MULTIAPPEND',
+  'OBJECTID',
+  'PREVIEW',
+  'SAVEDATE',
+  'PARTIAL',
+  'REPLACE',
+  'UIDBATCHES',
+  'INPROGRESS',
+  'METADATA',
+  'QUOTA',
+  'QUOTA=RES-STORAGE',
+  'QUOTA=RES-MESSAGE',
+  'ACL',
+  'RIGHTS=kxte',
+  'LIST-MYRIGHTS',
 ] as const;
 
 /** The mechanisms of AUTHENTICATE. */
@@ -45,7 +60,10 @@ export const MECHANISMS = ['PLAIN', 'LOGIN'] as const;
 
 /** `capability-data` (RFC 9051 §7.2.2): only what works in this state. */
 export function capabilities(state: CapabilityState): string {
-  if (state.loggedIn) return [...ALWAYS, ...LOGGED_IN, `APPENDLIMIT=${state.messageBytes}`].join(' ');
+  if (state.loggedIn) {
+    const uncompressed = state.compressed ? [] : ['COMPRESS=DEFLATE', 'UNAUTHENTICATE'];
+    return [...ALWAYS, ...LOGGED_IN, ...uncompressed, `APPENDLIMIT=${state.messageBytes}`].join(' ');
+  }
   const login = state.loginAllowed ? MECHANISMS.map((name) => `AUTH=${name}`) : ['LOGINDISABLED'];
   return [...ALWAYS, ...(state.startTls ? ['STARTTLS'] : []), ...login].join(' ');
 }

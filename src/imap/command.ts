@@ -26,6 +26,8 @@ export interface Command<A> {
   readonly uid?: boolean;
   /** Whether EXPUNGE must wait while the form with sequence numbers is answered (RFC 9051 §7.5.1). */
   readonly holdsExpunge?: boolean;
+  /** Whether it waits for something else than work, so that no progress can be told of. */
+  readonly quiet?: boolean;
   /** Reads everything behind the name, the SP before the first argument included; throws `ParseError`. */
   parse(parser: CommandParser): A;
   run(session: Session, args: A, call: Call): Promise<Reply>;

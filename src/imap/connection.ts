@@ -36,7 +36,8 @@ export class Connection implements SessionIo {
   readonly #options: ConnectionOptions;
   readonly #reader = new CommandReader();
   readonly #session: Session;
-  readonly #started = performance.now();
+  /** When the client began to be without a login. */
+  #started = performance.now();
   /** The socket, or TLS or compression over it. */
   #socket: ByteStream;
   /** As it came, before STARTTLS. */
@@ -87,8 +88,7 @@ export class Connection implements SessionIo {
       }
     } finally {
       this.#session.close();
-      this.#giveRoom();
-      if (this.#admitted !== null) this.#options.releaseUser(this.#admitted);
+      this.releaseUser();
       await this.#finish();
     }
   }
@@ -110,6 +110,13 @@ export class Connection implements SessionIo {
     if (!this.#options.admitUser(user)) return false;
     this.#admitted = user;
     return true;
+  }
+
+  releaseUser(): void {
+    this.#giveRoom();
+    if (this.#admitted !== null) this.#options.releaseUser(this.#admitted);
+    this.#admitted = null;
+    this.#started = performance.now();
   }
 
   async readLine(maxBytes: number): Promise<Buffer> {
@@ -300,12 +307,12 @@ export class Connection implements SessionIo {
 
   #literalRefusal({ command, size, total, binary }: LiteralEvent): Reply | null {
     const { limits } = this.#options.services;
-    // RFC 3516 §4.4.
-    if (binary && command !== 'APPEND') return bad('literal8 is for APPEND');
+    // RFC 3516 §4.4, RFC 5464 §5.
+    if (binary && !isMessage(command) && command !== 'SETMETADATA') return bad('literal8 is for messages');
     if (this.#session.state === 'unauthenticated') {
       return size + total > limits.loginLiteralBytes ? bad('Literal too large before login') : null;
     }
-    if (command === 'APPEND') {
+    if (isMessage(command)) {
       // RFC 7889 §4: refused before the bytes are sent.
       if (size + total > limits.messageBytes) return no(`A message may have ${limits.messageBytes} octets`, 'TOOBIG');
       return this.#takeRoom(size) ? null : no('Too many messages are sent at once, try again later', 'LIMIT');
@@ -358,4 +365,9 @@ export class Connection implements SessionIo {
       if (this.#ended) socket.destroySoon();
     });
   }
+}
+
+/** Whether the literals of a command are messages, which may be larger than other words. */
+function isMessage(command: string): boolean {
+  return command === 'APPEND' || command === 'REPLACE';
 }

@@ -54,15 +54,24 @@ export function planFetch(items: readonly FetchItem[], extra: readonly FetchAttr
     envelope: attributes.has('ENVELOPE'),
     structure: attributes.has('BODY') || attributes.has('BODYSTRUCTURE'),
     header: sections.some(({ fromHeader }) => fromHeader),
+    ids: attributes.has('EMAILID') || attributes.has('THREADID'),
+    saved: attributes.has('SAVEDATE'),
+    ...previewWant(attributes),
   };
   return {
     items: planned,
     wants,
-    needsMetadata: wants.envelope || wants.structure || wants.header,
+    needsMetadata: Object.values(wants).some((want) => want !== false),
     needsBody: sections.some(({ fromHeader }) => !fromHeader) || planned.some(({ type }) => type === 'binary'),
     setsSeen: items.some((item) => (item.type === 'section' || item.type === 'binary') && !item.peek),
     has: (name) => attributes.has(name),
   };
+}
+
+/** RFC 8970 §3.1: LAZY is only for a client that does not ask for all. */
+function previewWant(attributes: ReadonlySet<string>): Pick<MetadataWants, 'preview'> {
+  if (attributes.has('PREVIEW')) return { preview: 'full' };
+  return attributes.has('PREVIEW (LAZY)') ? { preview: 'lazy' } : {};
 }
 
 function planItem(item: FetchItem): PlanItem {

@@ -3,7 +3,7 @@ import { errorText, isMergeboxError } from '../util/errors.js';
 import { bodyFromStructure } from '../wire/body.js';
 import { formatDateTime } from '../wire/dates.js';
 import type { FetchAttribute } from '../wire/fetch-item.js';
-import { formatText, literalHeader } from '../wire/format.js';
+import { formatNstring, formatText, literalHeader } from '../wire/format.js';
 import type { Metadata } from './backend.js';
 import { BinaryPart, UnknownEncoding } from './binary-part.js';
 import { BodySource, cut, PIECE_BYTES, type Piece } from './body-source.js';
@@ -46,6 +46,7 @@ export class FetchRun {
   }
 
   async run(): Promise<Reply> {
+    this.#session.progress = () => [this.#sent, this.#positions.length];
     this.#session.out.startSlice();
     if (!this.#plan.needsMetadata && !this.#plan.needsBody) await this.#fromListing();
     else await this.#fromStore();
@@ -172,7 +173,7 @@ export class FetchRun {
     const { out } = this.#session;
     if (typeof value === 'string') out.text(value);
     else {
-      out.text(`${name} `);
+      out.text(`${name === 'PREVIEW (LAZY)' ? 'PREVIEW' : name} `);
       out.bytes(value);
     }
   }
@@ -185,6 +186,15 @@ export class FetchRun {
         return metadata.structure!;
       case 'BODY':
         return bodyFromStructure(metadata.structure!) ?? metadata.structure!;
+      case 'EMAILID':
+        return `EMAILID (${metadata.emailId})`;
+      case 'THREADID':
+        return typeof metadata.threadId === 'string' ? `THREADID (${metadata.threadId})` : 'THREADID NIL';
+      case 'SAVEDATE':
+        return `SAVEDATE ${typeof metadata.saved === 'number' ? formatDateTime(metadata.saved) : 'NIL'}`;
+      case 'PREVIEW':
+      case 'PREVIEW (LAZY)':
+        return formatNstring(metadata.preview ?? null);
       default:
         return this.#fromArrays(name, at);
     }

@@ -7,6 +7,10 @@ export interface ImapLimits {
   readonly literalBytes: number;
   /** Octets of one literal before login: a name and a password are short, and nobody has vouched for the peer. */
   readonly loginLiteralBytes: number;
+  /** Octets of one annotation (RFC 5464); no more than a literal may have. */
+  readonly annotationBytes: number;
+  /** Milliseconds after which a running command tells that it does, and again and again (RFC 9585 §5). */
+  readonly progressMs: number;
   /** Octets of all literals of one command that are not messages. */
   readonly commandBytes: number;
   /** Octets of one APPEND message (RFC 7889); from the configuration. */
@@ -45,6 +49,8 @@ export interface ImapLimits {
 
 export const DEFAULT_LIMITS: ImapLimits = {
   literalBytes: 65_536,
+  annotationBytes: 65_536,
+  progressMs: 10_000,
   loginLiteralBytes: 4_096,
   commandBytes: 262_144,
   messageBytes: 67_108_864,

@@ -1,6 +1,5 @@
 import { hasFlag } from '../mail/flags.js';
 import { parseMessageDate } from '../mail/header-date.js';
-import { ParseError } from '../wire/parse-error.js';
 import type { DateRelation, SearchKey } from '../wire/search-key.js';
 import type { HeaderTexts } from './header-texts.js';
 import type { SearchCharset } from './search-text.js';
@@ -29,6 +28,8 @@ export interface SearchContext {
   readonly now: number;
   /** Takes every text that is looked for in bodies, so that each body is read through once for all of them. */
   readonly needles: Set<string>;
+  /** What `findKeys` found for keys that neither the listing nor the mail can answer. */
+  readonly found: ReadonlyMap<SearchKey, ReadonlySet<number>>;
   /** Takes the names of all header fields that are looked at, in lower case. */
   readonly fields: Set<string>;
 }
@@ -60,7 +61,13 @@ export function compileKey(key: SearchKey, context: SearchContext): Matcher {
       return ({ at }) => listing.dates[at]! <= now - key.seconds;
     case 'modseq':
       return ({ at }) => listing.modSeqs[at]! >= key.modSeq;
+    case 'savedatesupported':
+      return () => true;
+    case 'emailid':
+    case 'threadid':
+      return foundMatcher(context, key);
     case 'date':
+      if (key.field === 'saved') return foundMatcher(context, key);
       return dateMatcher(context, key.field, key.relation, key.day);
     case 'envelope':
       return fieldMatcher(context, key.field, charset.decode(key.value));
@@ -75,9 +82,12 @@ export function compileKey(key: SearchKey, context: SearchContext): Matcher {
       return anyOf(key.keys.map((each) => compileKey(each, context)));
     case 'not':
       return negate(compileKey(key.key, context));
-    default:
-      throw new ParseError('A search key of an extension that is not offered');
   }
+}
+
+function foundMatcher({ found, selected }: SearchContext, key: SearchKey): Matcher {
+  const uids = found.get(key);
+  return ({ at }) => uids?.has(selected.listing.uids[at]!) === true;
 }
 
 /** Ranges hold positions in the session's numbers; the matcher is asked for positions in the listing. */
@@ -113,16 +123,10 @@ function flagMatcher({ listing }: Selected, flag: string, present: boolean): Mat
   };
 }
 
-function dateMatcher(
-  context: SearchContext,
-  field: 'internal' | 'sent' | 'saved',
-  relation: DateRelation,
-  day: number,
-): Matcher {
+function dateMatcher(context: SearchContext, field: 'internal' | 'sent', relation: DateRelation, day: number): Matcher {
   const { listing } = context.selected;
   // RFC 9051 §6.4.4: time and zone are disregarded, so a date is the day as it was written.
   if (field === 'internal') return ({ at }) => relate(listing.dates[at]!, relation, day);
-  if (field === 'saved') throw new ParseError('SAVEDATE is not offered');
   context.fields.add('date');
   return ({ header, at }) => {
     if (header === null) return 'unknown';

@@ -1,5 +1,6 @@
 import type { Log } from '../util/log.js';
 import type { CommandEvent } from '../wire/command-reader.js';
+import { formatQuoted } from '../wire/format.js';
 import { ParseError } from '../wire/parse-error.js';
 import type { Backend, Mailbox, UserSession } from './backend.js';
 import { capabilities } from './capability.js';
@@ -28,6 +29,8 @@ export interface SessionIo {
   compress(): Promise<void>;
   /** Counts a session of the user; false when the user has too many already. */
   admitUser(user: string): boolean;
+  /** Takes back `admitUser`. */
+  releaseUser(): void;
   /** Ends the connection after what is gathered has been sent. */
   end(): Promise<void>;
   /** Ends the connection at once, in the middle of whatever is being said. */
@@ -58,6 +61,8 @@ export class Session {
   #rev2 = false;
   #badCommands = 0;
   loginFailures = 0;
+  /** How much of the running command is done, of how much in all; null when nobody counts. */
+  progress: (() => readonly [number, number]) | null = null;
 
   constructor(io: SessionIo, services: SessionServices, commands: ReadonlyMap<string, TableCommand>) {
     this.io = io;
@@ -130,12 +135,23 @@ export class Session {
       loggedIn: this.#user !== null,
       startTls: this.io.startTlsOffered,
       loginAllowed: this.io.loginAllowed,
+      compressed: this.io.compressed,
       messageBytes: this.limits.messageBytes,
     });
   }
 
   login(user: UserSession): void {
     this.#user = user;
+  }
+
+  /** Back to the state before login (RFC 8437 §3): nothing that the client enabled stays. */
+  logout(): void {
+    this.close();
+    this.#condstore = false;
+    this.#qresync = false;
+    this.#utf8 = false;
+    this.#rev2 = false;
+    this.io.releaseUser();
   }
 
   /**
@@ -212,6 +228,7 @@ export class Session {
       return { reply: bad(`${shown} is not allowed when ${this.#stateText()}`), holdsExpunge };
     }
     event.parser.utf8 = this.utf8;
+    const stop = command.quiet === true ? () => undefined : this.#tellProgress(event.tag);
     try {
       const run = command.prepare(event.parser);
       return { reply: await run(this, event), holdsExpunge };
@@ -225,7 +242,22 @@ export class Session {
         throw new ConnectionEnded();
       }
       return { reply: error instanceof ParseError ? bad(`${shown}: ${reply.text}`) : reply, holdsExpunge };
+    } finally {
+      stop();
     }
+  }
+
+  /** RFC 9585 §4: a client that waits long is told that the command still runs, though not within a response. */
+  #tellProgress(tag: string): () => void {
+    this.progress = null;
+    if (this.#user === null) return () => undefined;
+    const timer = setInterval(() => {
+      if (this.out.midLine) return;
+      const [done, total] = this.progress?.() ?? ['NIL', 'NIL'];
+      this.out.text(`* OK [INPROGRESS (${formatQuoted(tag)} ${done} ${total})] Still working\r\n`);
+      this.out.flush();
+    }, this.limits.progressMs);
+    return () => clearInterval(timer);
   }
 
   #stateText(): string {

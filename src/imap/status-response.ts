@@ -1,23 +1,15 @@
 import { formatMailbox } from '../wire/format.js';
-import { ParseError } from '../wire/parse-error.js';
 import type { StatusItem } from '../wire/status-item.js';
 import type { MailboxStatus } from './backend.js';
 import type { Session } from './session.js';
 
 /** Sends `* STATUS name (…)` (RFC 9051 §7.3.4); for STATUS and LIST RETURN (STATUS). Throws `nonexistent`. */
 export async function writeStatus(session: Session, name: string, items: readonly StatusItem[]): Promise<void> {
-  checkStatusItems(items);
   const status = await session.user.status(name);
   const values = items.map((item) => `${item} ${statusValue(item, status, session.limits.messageBytes)}`);
   session.out.utf8(`* STATUS ${formatMailbox(name, session)} (${values.join(' ')})\r\n`);
   // RFC 7162 §3.1: asking for it shows that the client knows CONDSTORE.
   if (items.includes('HIGHESTMODSEQ')) session.enableCondstore();
-}
-
-/** Throws `ParseError` for items of extensions that are not offered. */
-export function checkStatusItems(items: readonly StatusItem[]): void {
-  const foreign = items.find((item) => item === 'MAILBOXID' || item === 'DELETED-STORAGE');
-  if (foreign !== undefined) throw new ParseError(`Unknown STATUS item ${foreign}`);
 }
 
 function statusValue(item: StatusItem, status: MailboxStatus, messageBytes: number): number | string {
@@ -40,7 +32,9 @@ function statusValue(item: StatusItem, status: MailboxStatus, messageBytes: numb
       return status.highestModSeq;
     case 'APPENDLIMIT':
       return messageBytes;
-    default:
-      throw new ParseError(`Unknown STATUS item ${item}`);
+    case 'MAILBOXID':
+      return `(${status.mailboxId})`;
+    case 'DELETED-STORAGE':
+      return status.deletedSize;
   }
 }

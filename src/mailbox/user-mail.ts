@@ -29,6 +29,7 @@ export interface MailboxStatus {
   readonly unseen: number;
   readonly recent: number;
   readonly deleted: number;
+  readonly deletedSize: number;
   readonly size: number;
   readonly highestModSeq: number;
 }
@@ -126,16 +127,20 @@ async function statusOf(row: MailboxRow, live: LiveListing): Promise<Counts> {
   await live.refresh();
   const { listing } = live;
   const perFlags = new Uint32Array(listing.flagTexts.length);
-  let size = 0;
+  const sizes = new Float64Array(listing.flagTexts.length);
   for (let i = 0; i < listing.length; i += 1) {
     perFlags[listing.flagIds[i]!]! += 1;
-    size += listing.sizes[i]!;
+    sizes[listing.flagIds[i]!]! += listing.sizes[i]!;
   }
   let seen = 0;
   let deleted = 0;
+  let deletedSize = 0;
   for (const [id, text] of listing.flagTexts.entries()) {
     if (hasFlag(text, '\\Seen')) seen += perFlags[id]!;
-    if (hasFlag(text, '\\Deleted')) deleted += perFlags[id]!;
+    if (hasFlag(text, '\\Deleted')) {
+      deleted += perFlags[id]!;
+      deletedSize += sizes[id]!;
+    }
   }
   let recent = 0;
   for (let i = listing.length - 1; i >= 0 && listing.uids[i]! >= row.recent_uid; i -= 1) recent += 1;
@@ -146,7 +151,8 @@ async function statusOf(row: MailboxRow, live: LiveListing): Promise<Counts> {
     unseen: listing.length - seen,
     recent,
     deleted,
-    size,
+    deletedSize,
+    size: sizes.reduce((sum, each) => sum + each, 0),
     highestModSeq: listing.highestModSeq,
   };
 }
@@ -163,15 +169,17 @@ async function countStatus(tx: ReadTx, name: string): Promise<Counts> {
     n: number;
     seen: number | null;
     deleted: number | null;
+    deleted_size: number | null;
     recent: number | null;
     size: number | null;
   }>(
     `SELECT COUNT(*) AS n, SUM(CASE WHEN flags LIKE '%\\Seen%' THEN 1 ELSE 0 END) AS seen,
        SUM(CASE WHEN flags LIKE '%\\Deleted%' THEN 1 ELSE 0 END) AS deleted,
+       SUM(CASE WHEN flags LIKE '%\\Deleted%' THEN size ELSE 0 END) AS deleted_size,
        SUM(CASE WHEN ${uid} >= ? THEN 1 ELSE 0 END) AS recent, SUM(size) AS size FROM ${from}`,
     [row.recent_uid, merged ? row.id : row.folder_id],
   );
-  const { n, seen, deleted, recent, size } = counts!;
+  const { n, seen, deleted, deleted_size, recent, size } = counts!;
   return {
     messages: n,
     uidNext: row.uid_next,
@@ -179,6 +187,7 @@ async function countStatus(tx: ReadTx, name: string): Promise<Counts> {
     unseen: n - (seen ?? 0),
     recent: recent ?? 0,
     deleted: deleted ?? 0,
+    deletedSize: deleted_size ?? 0,
     size: size ?? 0,
     highestModSeq: row.mod_seq,
   };

@@ -32,6 +32,23 @@ export function parseAppend(parser: CommandParser): AppendArguments {
   return { mailbox, messages };
 }
 
+/** The arguments of REPLACE and UID REPLACE (RFC 8508 §5). */
+export interface ReplaceArguments {
+  readonly number: number;
+  readonly mailbox: string;
+  readonly message: AppendedMessage;
+}
+
+/** `SP nz-number SP mailbox append-message`. */
+export function parseReplace(parser: CommandParser): ReplaceArguments {
+  parser.expectSp();
+  const number = parser.expectNzNumber('a message');
+  parser.expectSp();
+  const mailbox = parser.expectMailbox();
+  parser.expectSp();
+  return { number, mailbox, message: expectMessage(parser) };
+}
+
 function expectMessage(parser: CommandParser): AppendedMessage {
   let flags: string[] = [];
   if (parser.peekChar('(')) {

@@ -52,11 +52,15 @@ export class Cursor {
     return true;
   }
 
-  /** Consumes exactly this text (upper case) if it is next, compared without case. */
+  /** Whether exactly this text (upper case) is next, compared without case. */
+  peekText(text: string): boolean {
+    return this.#text.toString('latin1', this.#at, this.#at + text.length).toUpperCase() === text;
+  }
+
+  /** Consumes it if it is. */
   text(text: string): boolean {
-    const end = this.#at + text.length;
-    if (this.#text.toString('latin1', this.#at, end).toUpperCase() !== text) return false;
-    this.#at = end;
+    if (!this.peekText(text)) return false;
+    this.#at += text.length;
     return true;
   }
 

@@ -71,12 +71,7 @@ t.test('LIST-EXTENDED, LIST-STATUS, SPECIAL-USE', async (t) => {
     '* STATUS "Sent" (MESSAGES 1 UNSEEN 1)',
     '. OK LIST completed',
   ]);
-  for (const bad of [
-    'LIST (RECURSIVEMATCH) "" *',
-    'LIST (FOO) "" *',
-    'LIST "" * RETURN (FOO)',
-    'LIST "" * RETURN (MYRIGHTS)',
-  ]) {
+  for (const bad of ['LIST (RECURSIVEMATCH) "" *', 'LIST (FOO) "" *', 'LIST "" * RETURN (FOO)']) {
     t.match((await client.lines(bad))[0], /^\. BAD LIST: /, bad);
   }
 });
@@ -125,7 +120,7 @@ t.test('CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, seen by another connecti
   const other = await login();
   const names = async (): Promise<string[]> =>
     (await other.lines('LIST "" X*')).slice(0, -1).map((line) => line.slice(line.indexOf('"/"') + 4));
-  t.same(await client.lines('CREATE X/y/'), ['. OK CREATE completed']);
+  t.same(await client.lines('CREATE X/y/'), [`. OK [MAILBOXID (${alice.mailbox('X/y').mailboxId})] CREATE completed`]);
   t.same(await names(), ['"X"', '"X/y"']);
   t.match((await client.lines('CREATE X/y'))[0], /^\. NO \[ALREADYEXISTS\] /);
   t.match((await client.lines('CREATE inbox'))[0], /^\. NO \[ALREADYEXISTS\] /);
@@ -173,7 +168,6 @@ t.test('STATUS has every item, of any mailbox and of the selected one', async (t
   t.match((await client.lines('STATUS INBOX (MESSAGES RECENT)'))[0], '(MESSAGES 2 RECENT 0)');
   t.match((await client.lines('STATUS INBOX (UIDVALIDITY)'))[0], /\(UIDVALIDITY [1-9]\d*\)/);
   t.match((await client.lines('STATUS nothing (MESSAGES)'))[0], /^\. NO \[NONEXISTENT\] /);
-  t.match((await client.lines('STATUS INBOX (MAILBOXID)'))[0], /^\. BAD /);
   t.match((await client.lines('STATUS INBOX ()'))[0], /^\. BAD /);
 });
 

@@ -16,6 +16,7 @@ t.test('SELECT and EXAMINE tell all there is to know of a mailbox', async (t) =>
     `* OK [UIDVALIDITY ${uidValidity}] UIDs valid`,
     '* OK [UIDNEXT 3] Predicted next UID',
     '* OK [HIGHESTMODSEQ 3] Highest',
+    `* OK [MAILBOXID (F${uidValidity})] Mailbox id`,
     '. OK [READ-WRITE] SELECT completed',
   ]);
   t.same(await client.lines('EXAMINE INBOX'), [
@@ -28,6 +29,7 @@ t.test('SELECT and EXAMINE tell all there is to know of a mailbox', async (t) =>
     `* OK [UIDVALIDITY ${uidValidity}] UIDs valid`,
     '* OK [UIDNEXT 3] Predicted next UID',
     '* OK [HIGHESTMODSEQ 3] Highest',
+    `* OK [MAILBOXID (F${uidValidity})] Mailbox id`,
     '. OK [READ-ONLY] EXAMINE completed',
   ]);
   t.match((await client.lines('SELECT nothing')).at(-1), /^\. NO \[NONEXISTENT\] /);

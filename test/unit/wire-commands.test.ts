@@ -97,7 +97,7 @@ t.test('FETCH names sections in the response as RFC 9051 §7.5.2 does', async (t
         peek: false,
       },
     ],
-    modifiers: { changedSince: null, vanished: false },
+    modifiers: { changedSince: null, vanished: false, partial: null },
   });
 });
 
@@ -151,10 +151,10 @@ t.test('FETCH reads CHANGEDSINCE and VANISHED', async (t) => {
     const parsed = attempt(` 1:* FLAGS${text}`, parseFetch);
     return typeof parsed === 'string' ? parsed : parsed.modifiers;
   };
-  t.same(modifiers(''), { changedSince: null, vanished: false });
-  t.same(modifiers(' (changedsince 12345)'), { changedSince: 12345, vanished: false });
-  t.same(modifiers(' (CHANGEDSINCE 5 VANISHED)'), { changedSince: 5, vanished: true });
-  t.same(modifiers(' (VANISHED CHANGEDSINCE 5)'), { changedSince: 5, vanished: true });
+  t.same(modifiers(''), { changedSince: null, vanished: false, partial: null });
+  t.same(modifiers(' (changedsince 12345)'), { changedSince: 12345, vanished: false, partial: null });
+  t.same(modifiers(' (CHANGEDSINCE 5 VANISHED)'), { changedSince: 5, vanished: true, partial: null });
+  t.same(modifiers(' (VANISHED CHANGEDSINCE 5)'), { changedSince: 5, vanished: true, partial: null });
   t.equal(modifiers(' (VANISHED)'), '<VANISHED needs CHANGEDSINCE>');
   t.equal(modifiers(' (CHANGEDSINCE 1 CHANGEDSINCE 2)'), '<Unknown or repeated FETCH modifier>');
   t.equal(modifiers(' (X)'), '<Unknown or repeated FETCH modifier>');
@@ -305,7 +305,7 @@ t.test('SEARCH refuses what the grammar does not have', async (t) => {
 });
 
 t.test('SEARCH reads RETURN and CHARSET, and says whether MODSEQ is asked for', async (t) => {
-  const none = { min: false, max: false, all: false, count: false, save: false };
+  const none = { min: false, max: false, all: false, count: false, save: false, partial: null, update: false };
   const parse = (text: string): unknown => attempt(` ${text}`, parseSearch);
   const key = { type: 'all' };
   t.same(parse('ALL'), { returns: null, charset: null, key, usesModSeq: false });

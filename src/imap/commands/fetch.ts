@@ -1,6 +1,7 @@
 import { parseFetch } from '../../wire/fetch.js';
 import type { FetchAttribute } from '../../wire/fetch-item.js';
 import { ParseError } from '../../wire/parse-error.js';
+import { takePartial } from '../../wire/partial-range.js';
 import { eachIndex, type IndexRange } from '../../wire/sequence-set.js';
 import { defineCommand, SELECTED } from '../command.js';
 import { planFetch } from '../fetch-plan.js';
@@ -8,7 +9,7 @@ import { FetchRun } from '../fetch-run.js';
 import type { Selected } from '../selected.js';
 import { writeVanishedEarlier } from '../vanished.js';
 
-/** FETCH (RFC 9051 §6.4.5), with MODSEQ and CHANGEDSINCE (RFC 7162 §3.1.4). */
+/** FETCH (RFC 9051 §6.4.5), with MODSEQ and CHANGEDSINCE (RFC 7162 §3.1.4), PARTIAL (RFC 9394). */
 export const fetchCommand = defineCommand({
   name: 'FETCH',
   states: SELECTED,
@@ -29,7 +30,10 @@ export const fetchCommand = defineCommand({
     if (modifiers.vanished && !set.saved) {
       await writeVanishedEarlier(session.out, session.selected, modifiers.changedSince!, set);
     }
-    return new FetchRun(session, call, plan, positions(session.selected, ranges, modifiers.changedSince)).run();
+    const all = positions(session.selected, ranges, modifiers.changedSince);
+    // RFC 9394 §3.3.
+    const some = modifiers.partial === null ? all : takePartial(all, modifiers.partial);
+    return new FetchRun(session, call, plan, some).run();
   },
 });
 

@@ -9,6 +9,7 @@ const MAX_DONE_LINE = 1_024;
 export const idleCommand = defineCommand({
   name: 'IDLE',
   states: AUTHENTICATED,
+  quiet: true,
   parse: noArguments,
   run: idle,
 });

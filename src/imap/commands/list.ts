@@ -2,24 +2,18 @@ import { ROLE_ATTRIBUTES } from '../../mail/ids.js';
 import { isMergeboxError } from '../../util/errors.js';
 import { formatFlagList, formatMailbox } from '../../wire/format.js';
 import { type ListArguments, parseList } from '../../wire/list.js';
-import { ParseError } from '../../wire/parse-error.js';
 import type { MailboxInfo } from '../backend.js';
 import { AUTHENTICATED, defineCommand } from '../command.js';
 import { ListPattern } from '../list-pattern.js';
 import { ok } from '../reply.js';
 import type { Session } from '../session.js';
-import { checkStatusItems, writeStatus } from '../status-response.js';
+import { writeStatus } from '../status-response.js';
 
-/** LIST (RFC 9051 §6.3.9), with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819). */
+/** LIST (RFC 9051 §6.3.9), with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) LIST-STATUS (RFC 5819) and LIST-MYRIGHTS (RFC 8440). */
 export const listCommand = defineCommand({
   name: 'LIST',
   states: AUTHENTICATED,
-  parse(parser): ListArguments {
-    const args = parseList(parser);
-    if (args.returns.myRights) throw new ParseError('MYRIGHTS is not offered');
-    if (args.returns.status !== null) checkStatusItems(args.returns.status);
-    return args;
-  },
+  parse: parseList,
   async run(session, args) {
     if (!args.extended && args.patterns[0] === '') {
       // RFC 9051 §6.3.9: asks for the hierarchy separator and the root of the reference.
@@ -50,6 +44,7 @@ async function list(session: Session, args: ListArguments): Promise<void> {
     const attributes = formatFlagList(listAttributes(info, parents.has(info.name), args));
     const childInfo = below.has(info.name) ? ` ("CHILDINFO" (${childCriteria(args)}))` : '';
     session.out.utf8(`* LIST ${attributes} "/" ${formatMailbox(info.name, session)}${childInfo}\r\n`);
+    if (args.returns.myRights && chosen && info.selectable) await writeMyRights(session, info.name);
     if (args.returns.status !== null && chosen && info.selectable) await listStatus(session, info.name, args);
   }
 }
@@ -95,6 +90,16 @@ async function listStatus(session: Session, name: string, args: ListArguments): 
     await writeStatus(session, name, args.returns.status!);
   } catch (error) {
     // RFC 5819 §2: a mailbox whose STATUS fails is listed without it.
+    if (!isMergeboxError(error)) throw error;
+  }
+}
+
+/** RFC 8440 §3: behind the LIST response; left out when the mailbox is gone by now. */
+async function writeMyRights(session: Session, name: string): Promise<void> {
+  try {
+    const rights = await session.user.rights(name);
+    session.out.utf8(`* MYRIGHTS ${formatMailbox(name, session)} ${rights}\r\n`);
+  } catch (error) {
     if (!isMergeboxError(error)) throw error;
   }
 }

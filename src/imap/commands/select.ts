@@ -43,6 +43,8 @@ async function select(session: Session, args: SelectArguments, readOnly: boolean
   out.text(`* OK [UIDVALIDITY ${mailbox.uidValidity}] UIDs valid\r\n`);
   out.text(`* OK [UIDNEXT ${listing.uidNext}] Predicted next UID\r\n`);
   out.text(`* OK [HIGHESTMODSEQ ${listing.highestModSeq}] Highest\r\n`);
+  // RFC 8474 §4.1.
+  out.text(`* OK [MAILBOXID (${mailbox.mailboxId})] Mailbox id\r\n`);
   // RFC 7162 §3.2.5.1: a mailbox with another UIDVALIDITY has nothing in common with what the client knew.
   if (args.qresync?.uidValidity === mailbox.uidValidity) await resynchronize(session, selected, args.qresync);
   return readOnly ? ok('EXAMINE completed', 'READ-ONLY') : ok('SELECT completed', 'READ-WRITE');

@@ -1,9 +1,10 @@
 import { parseSort, type SortArguments } from '../../wire/sort.js';
 import { type Call, defineCommand, SELECTED } from '../command.js';
+import { writeExtended } from '../esearch.js';
 import { ok, type Reply } from '../reply.js';
 import type { Session } from '../session.js';
 import { sortUids } from '../sort-fields.js';
-import { searchWith, unavailableReply, writeExtended } from './search.js';
+import { searchWith, unavailableReply } from './search.js';
 
 /** SORT (RFC 5256 §3), with RETURN (ESORT, RFC 5267 §3) and the display names of RFC 5957. */
 export const sortCommand = defineCommand({

@@ -1,4 +1,5 @@
 import type { TableCommand } from '../command.js';
+import { deleteAclCommand, getAclCommand, listRightsCommand, myRightsCommand, setAclCommand } from './acl.js';
 import { appendCommand } from './append.js';
 import { authenticateCommand } from './authenticate.js';
 import { capabilityCommand } from './capability.js';
@@ -17,10 +18,13 @@ import { listCommand } from './list.js';
 import { loginCommand } from './login.js';
 import { logoutCommand } from './logout.js';
 import { lsubCommand } from './lsub.js';
+import { getMetadataCommand, setMetadataCommand } from './metadata.js';
 import { moveCommand } from './move.js';
 import { namespaceCommand } from './namespace.js';
 import { noopCommand } from './noop.js';
+import { getQuotaCommand, getQuotaRootCommand, setQuotaCommand } from './quota.js';
 import { renameCommand } from './rename.js';
+import { replaceCommand } from './replace.js';
 import { searchCommand } from './search.js';
 import { examineCommand, selectCommand } from './select.js';
 import { sortCommand } from './sort.js';
@@ -29,6 +33,8 @@ import { statusCommand } from './status.js';
 import { storeCommand } from './store.js';
 import { subscribeCommand, unsubscribeCommand } from './subscribe.js';
 import { threadCommand } from './thread.js';
+import { uidBatchesCommand } from './uidbatches.js';
+import { unauthenticateCommand } from './unauthenticate.js';
 import { unselectCommand } from './unselect.js';
 
 /** Every command by name. */
@@ -42,29 +48,42 @@ export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
     compressCommand,
     copyCommand,
     createCommand,
+    deleteAclCommand,
     deleteCommand,
     enableCommand,
     examineCommand,
     expungeCommand,
     fetchCommand,
+    getAclCommand,
+    getMetadataCommand,
+    getQuotaCommand,
+    getQuotaRootCommand,
     idCommand,
     idleCommand,
     listCommand,
+    listRightsCommand,
     loginCommand,
     logoutCommand,
     lsubCommand,
     moveCommand,
+    myRightsCommand,
     namespaceCommand,
     noopCommand,
     renameCommand,
+    replaceCommand,
     searchCommand,
     selectCommand,
+    setAclCommand,
+    setMetadataCommand,
+    setQuotaCommand,
     sortCommand,
     startTlsCommand,
     statusCommand,
     storeCommand,
     subscribeCommand,
     threadCommand,
+    uidBatchesCommand,
+    unauthenticateCommand,
     unselectCommand,
     unsubscribeCommand,
   ].map((command) => [command.name, command]),
