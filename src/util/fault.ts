@@ -59,7 +59,26 @@ export const FAULT_POINTS = [
   'action.refused',
 ] as const;
 
-export type FaultPoint = (typeof FAULT_POINTS)[number];
+/** Those on the way of outgoing mail (test/e2e/submit-crash.test.ts). */
+export const SENDING_FAULT_POINTS = [
+  // a content too large for the queue's database
+  'spool.written',
+  'spool.linked',
+  // every transaction of a queue
+  'queue.commit',
+  'queue.committed',
+  // the final dot is on record, not yet sent; its answer came, not yet on record
+  'queue.dot',
+  'queue.answered',
+  // what became of the recipients is on record, nothing else done
+  'queue.settling',
+  'queue.reported',
+  'queue.filed',
+  'queue.marked',
+  'queue.forgotten',
+] as const;
+
+export type FaultPoint = (typeof FAULT_POINTS)[number] | (typeof SENDING_FAULT_POINTS)[number];
 
 /** What is armed in this process. Only `armFaultPoint` sets it, and only the command line calls that, once. */
 let armed: { readonly point: FaultPoint | 'trace'; left: number } | null = null;
@@ -72,7 +91,7 @@ let armed: { readonly point: FaultPoint | 'trace'; left: number } | null = null;
 export function armFaultPoint(spec: string | undefined): void {
   if (spec === undefined || spec === '') return;
   const [, name = '', count = '1'] = /^([a-z.]+)(?::([1-9]\d{0,5}))?$/.exec(spec) ?? [];
-  const point = name === 'trace' ? name : FAULT_POINTS.find((each) => each === name);
+  const point = name === 'trace' ? name : [...FAULT_POINTS, ...SENDING_FAULT_POINTS].find((each) => each === name);
   if (point === undefined) throw new MergeboxError('config', `MERGEBOX_FAULT: there is no fault point "${spec}"`);
   armed = { point, left: Number(count) };
 }
