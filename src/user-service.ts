@@ -8,6 +8,7 @@ import { appendMessages } from './mailbox/append.js';
 import { Bodies } from './mailbox/bodies.js';
 import type { MailContext } from './mailbox/context.js';
 import { Listings } from './mailbox/listings.js';
+import { PinnedSweeper } from './mailbox/pinned-sweeper.js';
 import { UserMail } from './mailbox/user-mail.js';
 import { openAccounts } from './store/accounts.js';
 import { actionCounts, actionErrors, unparkActions } from './store/actions.js';
@@ -23,8 +24,6 @@ import { MergeboxError } from './util/errors.js';
 import type { Log } from './util/log.js';
 import { KeyedMutex } from './util/mutex.js';
 
-/** How often pinned files that nothing refers to are looked for. */
-const SWEEP_MS = 600_000;
 
 /** Everything that runs for one user: store, caches, accounts. Nothing in it can reach another user's. */
 export class UserService {
@@ -33,16 +32,15 @@ export class UserService {
   readonly #store: Store;
   readonly #context: MailContext;
   readonly #listings: Listings;
-  readonly #sweeper: NodeJS.Timeout;
+  readonly #sweeper: PinnedSweeper;
 
-  private constructor(store: Store, context: MailContext, sync: UserSync) {
+  private constructor(store: Store, context: MailContext, sync: UserSync, sweeper: PinnedSweeper) {
     this.name = context.user;
     this.sync = sync;
     this.#store = store;
     this.#context = context;
     this.#listings = new Listings(store, context.book);
-    this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS);
-    this.#sweeper.unref();
+    this.#sweeper = sweeper;
   }
 
   static async open(config: Config, user: UserConfig, memory: MemoryCache, log: Log): Promise<UserService> {
@@ -55,7 +53,8 @@ export class UserService {
     );
     await openMergedMailboxes(store);
     const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
-    await pinned.sweep(() => store.read(pinnedFiles));
+    await pinned.sweep((names) => store.read((tx) => pinnedFiles(tx, names)));
+    const sweeper = new PinnedSweeper(pinned, store);
     const cache = await openCache(dir, store.id, user.name, memory, config.limits.diskCacheBytes);
     const upstreams = new Map<number, Upstream>();
     const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
@@ -78,6 +77,7 @@ export class UserService {
         dedupe: user.dedupe,
         folderLock: new KeyedMutex(),
         loadBytes: (messageId) => bodies.bytes(messageId),
+        released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
       };
     });
@@ -91,7 +91,7 @@ export class UserService {
       dedupe: user.dedupe,
       maxMessageBytes: config.limits.messageBytes,
     };
-    return new UserService(store, context, sync);
+    return new UserService(store, context, sync, sweeper);
   }
 
   session(): UserMail {
@@ -143,16 +143,11 @@ export class UserService {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#sweeper);
     await this.sync.stop();
+    await this.#sweeper.close();
     this.#listings.close();
     await this.#context.bodies.settle();
     await this.#store.close();
-  }
-
-  async #sweep(): Promise<void> {
-    // A failed sweep leaves files behind; the next one takes them.
-    await this.#context.pinned.sweep(() => this.#store.read(pinnedFiles)).catch(() => undefined);
   }
 }
 

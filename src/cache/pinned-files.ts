@@ -1,9 +1,9 @@
-import { createHash, hash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { createHash, hash, randomInt } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
-import { chunks } from '../util/group.js';
+import { chunks, groupBy } from '../util/group.js';
 import { gzipBlocks } from './gzip-blocks.js';
 import { PinnedWriter, syncDir } from './pinned-writer.js';
 import { memoryBody, type StoredBody } from './stored-body.js';
@@ -19,6 +19,8 @@ export interface PinnedLease {
   add(bytes: Buffer): Promise<string>;
   /** The same in pieces, for what is too large for memory. */
   writer(): Promise<PinnedWriter>;
+  /** Keeps a text beside the file of that name: what is to become of it, for the day when no database says so. */
+  note(sha256: string, text: string): Promise<void>;
   /** After this, all that was added before outlives a power cut, and its name may be committed. */
   settle(): Promise<void>;
 }
@@ -26,7 +28,7 @@ export interface PinnedLease {
 /**
  * Bytes of which this may be the only copy: compressed files named by the SHA-256 of what they hold, fsynced with their
  * directory before anything refers to them, verified when read, removed only by `sweep`. A crash can leave a file that
- * nobody refers to, never a reference without its file.
+ * nobody refers to, never a reference without its file. Notes (`<name>.<number>.json`) go with their file.
  */
 export class PinnedFiles {
   readonly #dir: string;
@@ -66,6 +68,7 @@ export class PinnedFiles {
   /** As `put`, for many bodies and as long as `use` takes. */
   async lease<T>(use: (lease: PinnedLease) => Promise<T>): Promise<T> {
     const names: string[] = [];
+    const notes: string[] = [];
     const keep = async (name: string): Promise<void> => {
       names.push(name);
       this.#fresh.set(name, (this.#fresh.get(name) ?? 0) + 1);
@@ -85,12 +88,19 @@ export class PinnedFiles {
           return writer.commit();
         },
         writer: () => PinnedWriter.open(this.#dir, keep),
+        note: async (sha256, text) => {
+          const file = this.#file(`${sha256}.${randomInt(1e12)}.json`);
+          notes.push(file);
+          await writeFile(file, text, { flag: 'wx', mode: 0o600, flush: true });
+        },
         settle: async () => {
           await syncDir(this.#dir);
           faultPoint('pin.linked');
         },
       });
     } catch (error) {
+      // The file itself may be somebody else's as well; the sweep knows.
+      for (const file of notes) await rm(file, { force: true }).catch(() => undefined);
       throw storageError(error);
     } finally {
       for (const name of names) this.#letGo(name);
@@ -115,15 +125,24 @@ export class PinnedFiles {
     }
   }
 
-  /** Removes every file that is not among those of `names` that `needed` finds in the database. */
-  async sweep(needed: (names: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
+  /**
+   * Removes every file that is not among those of `names` that `needed` finds in the database, and its notes; with
+   * `only`, none but these are looked at.
+   */
+  async sweep(
+    needed: (names: readonly string[]) => Promise<ReadonlySet<string>>,
+    only?: ReadonlySet<string>,
+  ): Promise<void> {
     this.#sweeps += 1;
     for (const name of this.#fresh.keys()) this.#touched.add(name);
     try {
-      const present = (await readdir(this.#dir)).filter((name) => !name.endsWith('.part'));
-      for (const names of chunks(present, SWEPT)) {
+      const files = (await readdir(this.#dir)).filter((file) => !file.endsWith('.part'));
+      const present = groupBy(files, pinnedName);
+      for (const names of chunks([...present.keys()].filter((name) => only?.has(name) ?? true), SWEPT)) {
         const keep = await needed(names);
-        for (const name of names) if (!keep.has(name) && !this.#touched.has(name)) await this.#remove(name);
+        for (const name of names) {
+          if (!keep.has(name) && !this.#touched.has(name)) await this.#remove(name, present.get(name)!);
+        }
       }
     } finally {
       this.#sweeps -= 1;
@@ -131,9 +150,11 @@ export class PinnedFiles {
     }
   }
 
-  async #remove(name: string): Promise<void> {
+  async #remove(name: string, files: readonly string[]): Promise<void> {
     this.#verified.delete(name);
-    const removal = rm(this.#file(name), { force: true }).finally(() => this.#removing.delete(name));
+    const removal = Promise.all(files.map((file) => rm(this.#file(file), { force: true })))
+      .then(() => undefined)
+      .finally(() => this.#removing.delete(name));
     this.#removing.set(name, removal);
     await removal;
     faultPoint('pin.removed');
@@ -148,6 +169,11 @@ export class PinnedFiles {
   #file(name: string): string {
     return path.join(this.#dir, name);
   }
+}
+
+/** The name of the body that a file holds or is a note of. */
+export function pinnedName(file: string): string {
+  return file.split('.', 1)[0]!;
 }
 
 async function hashOf(body: StoredBody): Promise<string> {

@@ -23,6 +23,16 @@ export interface AppendMessage {
   readonly internalDate?: number;
 }
 
+/** What stands beside the bytes until they are at their server: enough to do the APPEND again without a database. */
+export interface AppendNote {
+  readonly mailbox: string;
+  readonly account: string | null;
+  /** A canonical flag text. */
+  readonly flags: string;
+  readonly internalDate: number;
+  readonly reason: string;
+}
+
 interface Prepared {
   readonly bytes: Buffer;
   readonly message: NewMessage;
@@ -57,19 +67,17 @@ export async function appendMessages(
       for (const each of prepared) uids.push(await appendOne(tx, context, mailbox, each, options.account, reason));
       return { uidValidity: mailbox.uid_validity, uids };
     });
-  const appended = await pinAll(
-    context,
-    prepared.map((each) => each.bytes),
-    commit,
-  );
+  // No sweep may take a file before it is referred to.
+  const appended = await context.pinned.lease(async (lease) => {
+    for (const { bytes, flags, internalDate } of prepared) {
+      const note: AppendNote = { mailbox: name, account: options.account ?? null, flags, internalDate, reason };
+      await lease.note(await lease.add(bytes), JSON.stringify(note));
+    }
+    await lease.settle();
+    return commit();
+  });
   faultPoint('append.committed');
   return appended;
-}
-
-/** Makes all bytes durable, then runs `commit`; no sweep may take a file before. */
-function pinAll<T>(context: MailContext, bytes: readonly Buffer[], commit: () => Promise<T>): Promise<T> {
-  const [first, ...rest] = bytes;
-  return first === undefined ? commit() : context.pinned.put(first, () => pinAll(context, rest, commit));
 }
 
 async function prepare(context: MailContext, append: AppendMessage): Promise<Prepared> {

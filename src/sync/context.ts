@@ -21,5 +21,7 @@ export interface SyncContext {
   readonly folderLock: KeyedMutex<number>;
   /** The bytes of a message, wherever they are. */
   readonly loadBytes: (messageId: number) => Promise<Buffer>;
+  /** The file with these bytes (SHA-256, hex) may go: a server has them. */
+  readonly released: (sha256: string) => void;
   readonly guard: { readonly share: number; readonly count: number };
 }

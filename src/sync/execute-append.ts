@@ -132,6 +132,7 @@ async function verify(
     }
     await removeActions(tx, [row.id]);
   });
+  if (same) context.released(stored);
   faultPoint('append.acknowledged');
 }
 

@@ -108,6 +108,7 @@ export class MailWorld {
         dedupe,
         folderLock: new KeyedMutex(),
         loadBytes: (messageId) => bodies.bytes(messageId),
+        released: () => undefined,
         guard: options.guard ?? { share: 0.2, count: 20 },
       }),
     );
