@@ -138,7 +138,10 @@ export class PinnedFiles {
     try {
       const files = (await readdir(this.#dir)).filter((file) => !file.endsWith('.part'));
       const present = groupBy(files, pinnedName);
-      for (const names of chunks([...present.keys()].filter((name) => only?.has(name) ?? true), SWEPT)) {
+      for (const names of chunks(
+        [...present.keys()].filter((name) => only?.has(name) ?? true),
+        SWEPT,
+      )) {
         const keep = await needed(names);
         for (const name of names) {
           if (!keep.has(name) && !this.#touched.has(name)) await this.#remove(name, present.get(name)!);
