@@ -1,4 +1,5 @@
 import { ResponseSplitter } from '../harness/imap-responses.js';
+import type { MoveWatch } from './move-watch.js';
 
 /** One command seen on its way to a server that removes mail there. */
 export interface Destruction {
@@ -17,29 +18,40 @@ export interface Tap {
   readonly end: () => void;
 }
 
+interface Open {
+  readonly seen: Destruction;
+  readonly done: (answered: boolean) => void;
+}
+
 /** Reads one IMAP connection and reports every destructive command that its server did not refuse. */
-export function destructionTap(report: (seen: Destruction) => void): Tap {
+export function destructionTap(report: (seen: Destruction) => void, moves: MoveWatch): Tap {
   let folder = '';
-  const open = new Map<string, Destruction>();
+  const open = new Map<string, Open>();
   const near = new ResponseSplitter((line) => {
     const [, tag = '', command = ''] = /^(\S+) (.*)$/s.exec(line) ?? [];
     const selected = /^(?:SELECT|EXAMINE) ("(?:[^"\\]|\\.)*"|[^\s(]+)/i.exec(command)?.[1];
     if (selected !== undefined) folder = unquoted(selected);
     const seen = destruction(command, folder);
-    if (seen !== null) open.set(tag, seen);
+    if (seen === null) return;
+    const done = seen.kind === 'move' ? moves.begin(folder, seen.uids) : (): void => undefined;
+    open.set(tag, { seen, done });
   });
   const far = new ResponseSplitter((line) => {
     const [, tag = '', status = ''] = /^(\S+) (OK|NO|BAD)\b/.exec(line) ?? [];
-    const seen = open.get(tag);
-    if (seen === undefined) return;
+    const command = open.get(tag);
+    if (command === undefined) return;
     open.delete(tag);
-    if (status === 'OK') report(seen);
+    command.done(true);
+    if (status === 'OK') report(command.seen);
   });
   return {
     near: (chunk) => near.push(chunk),
     far: (chunk) => far.push(chunk),
     end: () => {
-      for (const seen of open.values()) report(seen);
+      for (const { seen, done } of open.values()) {
+        done(false);
+        report(seen);
+      }
       open.clear();
     },
   };

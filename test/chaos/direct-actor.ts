@@ -95,7 +95,7 @@ export class DirectActor {
     const set = chosen.map(({ uid }) => uid).join(',');
     const { id, moves } = at;
     if (kind === 'move' && moves) {
-      await client.ok(`UID MOVE ${set} ${quoted(target)}`);
+      await at.directMoves.run(() => this.#move(client, at, { chosen, source, target }));
       return;
     }
     // Between COPY and EXPUNGE another client may take the source elsewhere: then there are two.
@@ -108,6 +108,24 @@ export class DirectActor {
     // Its \\Deleted is that of all copies for a moment, in which anybody's EXPUNGE may destroy those.
     for (const mail of known) for (const account of this.#scene.accounts) if (account !== id) mail.held.delete(account);
     await expunge(client, at, chosen);
+  }
+
+  async #move(
+    client: ImapClient,
+    at: Upstream,
+    { chosen, source, target }: { chosen: readonly SeenMail[]; source: string; target: string },
+  ): Promise<void> {
+    const since = Date.now();
+    try {
+      await client.ok(`UID MOVE ${chosen.map(({ uid }) => uid).join(',')} ${quoted(target)}`);
+    } finally {
+      for (const { uid, marker } of chosen) {
+        const mail = this.#scene.model.get(marker);
+        if (mail === undefined || !at.watch.overlaps(source, uid, since)) continue;
+        allow(mail, [at.id]);
+        mail.copied = true;
+      }
+    }
   }
 
   async #folder(

@@ -1,10 +1,12 @@
-import type { Role } from '../../src/mail/ids.js';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Role } from '../../src/mail/ids.js';
+import { Mutex } from '../../src/util/mutex.js';
 import { startCyrus } from '../harness/cyrus.js';
 import { type DovecotOptions, startDovecot } from '../harness/dovecot.js';
 import type { MailServer } from '../harness/mail-server.js';
 import { type Destruction, destructionTap } from './destruction-tap.js';
+import { MoveWatch } from './move-watch.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 /** A real server behind a proxy: Mergebox comes through the proxy, direct clients past it. */
@@ -14,6 +16,9 @@ export interface Upstream {
   readonly proxy: TcpProxy;
   /** Every destructive command that came through the proxy. */
   readonly destructions: Destruction[];
+  readonly watch: MoveWatch;
+  /** One direct client at a time moves mail there. */
+  readonly directMoves: Mutex;
   readonly separator: string;
   readonly prefix: string;
   /** Which folder has which role; a folder that Mergebox makes when it is needed is named as well. */
@@ -101,9 +106,19 @@ export async function startUpstreams(seed: number, teardown: (stop: () => Promis
     const kind = await start(seed);
     teardown(() => kind.server.stop());
     const destructions: Destruction[] = [];
-    const proxy = await TcpProxy.start(kind.server.port, () => destructionTap((seen) => destructions.push(seen)));
+    const watch = new MoveWatch();
+    const proxy = await TcpProxy.start(kind.server.port, () =>
+      destructionTap((seen) => destructions.push(seen), watch),
+    );
     teardown(() => proxy.stop());
-    upstreams.push({ ...kind, proxy, destructions, roles: new Map(Object.entries(kind.roles)) });
+    upstreams.push({
+      ...kind,
+      proxy,
+      destructions,
+      watch,
+      directMoves: new Mutex(),
+      roles: new Map(Object.entries(kind.roles)),
+    });
   }
   return upstreams;
 }

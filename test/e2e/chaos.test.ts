@@ -4,8 +4,8 @@ import { runChaos } from '../chaos/chaos.js';
 t.setTimeout(180_000);
 
 /**
- * A few rounds of what `npm run chaos` does for as long as one likes, without its faults, whose timing no seed repeats; a
- * failure prints every operation.
+ * A few rounds of what `npm run chaos` does for as long as one likes. A seed repeats what is done, not the moments at
+ * which the faults meet it; a failure prints every operation.
  */
 async function short(t: Test, options: Parameters<typeof runChaos>[0]): Promise<void> {
   const { faults, journal, rounds, destructions } = await runChaos(options);
@@ -16,4 +16,8 @@ async function short(t: Test, options: Parameters<typeof runChaos>[0]): Promise<
 
 t.test('clients, servers and the merged view agree after random operations', async (t) => {
   await short(t, { seed: 5, rounds: 2, operations: 12, faults: 'none' });
+});
+
+t.test('they agree after cuts, stalls, restarts and kill -9 in between', async (t) => {
+  await short(t, { seed: 6, rounds: 3, operations: 12, faults: 'all' });
 });
