@@ -36,6 +36,14 @@ export interface ProxyRule {
   readonly except: readonly string[];
 }
 
+/** A server that mail leaves through; `auth` is null for one that takes none. */
+export interface SmtpConfig {
+  readonly endpoint: Endpoint;
+  readonly auth: Credentials | null;
+  readonly when: 'now' | 'reachable' | 'sync';
+  readonly connections: number;
+}
+
 type FileUser = FileConfig['users'][number];
 type FileAccount = FileUser['accounts'][number];
 
@@ -47,12 +55,14 @@ export interface AccountConfig
   readonly endpoint: Endpoint;
   readonly auth: Credentials;
   readonly pollSeconds: number;
-  /** Null when this account sends no mail; `auth` is null for a server that takes none. */
-  readonly smtp: { readonly endpoint: Endpoint; readonly auth: Credentials | null } | null;
+  /** Null when this account has no server to send through. */
+  readonly smtp: SmtpConfig | null;
 }
 
-export interface UserConfig extends Readonly<Omit<FileUser, 'accounts' | 'defaultAccount'>> {
+export interface UserConfig extends Readonly<Omit<FileUser, 'accounts' | 'defaultAccount' | 'relay'>> {
   readonly accounts: readonly AccountConfig[];
+  /** What mail from these addresses (null: from all) leaves through instead of the account's own server. */
+  readonly relay: (SmtpConfig & { readonly addresses: readonly string[] | null }) | null;
   /** The account of mail that no address assigns; null only for a user without accounts. */
   readonly defaultAccount: string | null;
 }
@@ -68,7 +78,10 @@ export interface Config {
   readonly dataDir: string;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly imap: { readonly listeners: readonly ListenerConfig[] };
-  readonly submission: { readonly listeners: readonly ListenerConfig[]; readonly hostname: string };
+  readonly submission: Readonly<Omit<FileConfig['submission'], 'listeners' | 'hostname'>> & {
+    readonly listeners: readonly ListenerConfig[];
+    readonly hostname: string;
+  };
   readonly admin: { readonly host: string; readonly port: number; readonly token: Secret | null };
   readonly log: { readonly level: string };
   readonly limits: Readonly<FileConfig['limits']>;

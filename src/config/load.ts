@@ -67,6 +67,7 @@ async function resolve(file: FileConfig, resolver: Resolver): Promise<Config> {
       ),
     },
     submission: {
+      ...file.submission,
       hostname: file.submission.hostname ?? os.hostname(),
       listeners: file.submission.listeners.map((each, index) =>
         resolver.listener(each, ['submission', 'listeners', index], SUBMISSION_PORTS),
@@ -93,7 +94,8 @@ async function resolveUser(
   const accounts = await Promise.all(
     file.accounts.map((account, number) => resolver.account(account, ['users', index, 'accounts', number], proxy)),
   );
-  return { ...file, accounts, defaultAccount: file.defaultAccount ?? accounts[0]?.id ?? null };
+  const relay = await resolver.relay(file.relay, ['users', index, 'relay'], proxy);
+  return { ...file, accounts, relay, defaultAccount: file.defaultAccount ?? accounts[0]?.id ?? null };
 }
 
 /** Looks at every part that is well formed although the file as a whole is not, so that one run tells everything. */

@@ -3,12 +3,22 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isLoopback } from '../util/loopback.js';
 import { Secret } from '../util/secret.js';
-import type { AccountConfig, Credentials, Endpoint, ListenerConfig, ProxyRule, TlsMode } from './config.js';
+import type {
+  AccountConfig,
+  Credentials,
+  Endpoint,
+  ListenerConfig,
+  ProxyRule,
+  SmtpConfig,
+  TlsMode,
+  UserConfig,
+} from './config.js';
 import type { Path, Problem } from './problems.js';
 import { proxyFor } from './proxy.js';
 import type { FileConfig, SecretSource } from './schema.js';
 
 type FileAccount = FileConfig['users'][number]['accounts'][number];
+type FileRelay = NonNullable<FileConfig['users'][number]['relay']>;
 type FileListener = FileConfig['imap']['listeners'][number];
 type FileEndpoint = Pick<FileAccount, 'port' | 'tls' | 'ca' | 'allowPlaintext'> & { readonly host: string };
 type FileAuth = NonNullable<FileAccount['auth']> | NonNullable<FileProxy['auth']>;
@@ -89,10 +99,19 @@ export class Resolver {
     ofAccount: Credentials,
     at: Path,
     rule: ProxyRule | null,
-  ): Promise<NonNullable<AccountConfig['smtp']>> {
+  ): Promise<SmtpConfig> {
     const endpoint = await this.#endpoint(file, at, SUBMISSION_PORTS, rule);
-    if (file.auth === false) return { endpoint, auth: null };
-    return { endpoint, auth: file.auth ? await this.#credentials(file.auth, [...at, 'auth']) : ofAccount };
+    const { when, connections } = file;
+    if (file.auth === false) return { endpoint, auth: null, when, connections };
+    const auth = file.auth ? await this.#credentials(file.auth, [...at, 'auth']) : ofAccount;
+    return { endpoint, auth, when, connections };
+  }
+
+  /** The relay of a user; there is no account whose login it could have. */
+  async relay(file: FileRelay | undefined, at: Path, rule: ProxyRule | null): Promise<UserConfig['relay']> {
+    if (file === undefined) return null;
+    if (file.auth === undefined) this.#note([...at, 'auth'], 'missing; expected an object, or false for none');
+    return { ...(await this.#smtp(file, NOBODY, at, rule)), addresses: file.addresses ?? null };
   }
 
   async proxy(file: FileProxy, at: Path): Promise<ProxyRule> {

@@ -45,6 +45,18 @@ const smtp = z.strictObject({
   ca: z.string().min(1).optional(),
   /** The account's own `auth` when absent; `false` for a server that takes none. */
   auth: z.union([auth, z.literal(false)]).optional(),
+  /** When mail leaves: at once; when the account is known to be reachable; whenever it was synced. */
+  when: z.enum(['now', 'reachable', 'sync']).default('now'),
+  /** Connections to this server at any time. */
+  connections: z.int().min(1).max(50).default(8),
+});
+
+const address = z.string().regex(/^[^@\s]+@[^@\s]+$/, 'an address, local@domain');
+
+/** The server that a user's mail leaves through instead of the accounts' own. */
+const relay = smtp.extend({
+  /** Only mail from these; `*@domain` is all of a domain. All mail when absent. */
+  addresses: z.array(address).optional(),
 });
 
 export const accountSchema = z.strictObject({
@@ -59,7 +71,8 @@ export const accountSchema = z.strictObject({
   /** A PEM file with the certificate authorities to trust instead of the system's. */
   ca: z.string().min(1).optional(),
   auth: accountAuth.optional(),
-  addresses: z.array(z.string().regex(/^[^@\s]+@[^@\s]+$/, 'an address, local@domain')).default([]),
+  /** Those it owns, aliases too; `*@domain` is all of a domain. */
+  addresses: z.array(address).default([]),
   authority: z.enum(['both', 'upstream', 'mergebox']).default('both'),
   /** What a deletion at another server does to this account's copy. */
   onUpstreamDelete: z.enum(['trash', 'expunge', 'keep']).default('trash'),
@@ -103,6 +116,7 @@ const userSchema = z.strictObject({
   passwordHash: z.string().min(1),
   dedupe: z.enum(['content', 'messageId', 'off']).default('content'),
   defaultAccount: z.string().optional(),
+  relay: relay.optional(),
   accounts: z.array(accountSchema).default([]),
 });
 
@@ -142,6 +156,15 @@ export const configSchema = z.strictObject({
         .string()
         .regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$/, 'a host name')
         .optional(),
+      /** Seconds a client waits for the first try of its mail before it is told that it is queued. */
+      waitSeconds: z.number().min(0).max(240).default(10),
+      /** Seconds until a mail that was put off is tried again; they double, up to an hour. */
+      retrySeconds: z.number().min(0.05).max(86_400).default(30),
+      /** Seconds that an upstream server may take to answer to a whole message (RFC 5321 §4.5.3.2.6: 600). */
+      replySeconds: z.number().min(0.1).max(3_600).default(600),
+      /** Hours of waiting until its sender is warned, and until it is given up. */
+      warnHours: z.number().positive().default(4),
+      giveUpHours: z.number().positive().default(120),
     })
     .prefault({}),
   admin: z
