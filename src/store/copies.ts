@@ -1,8 +1,7 @@
 import type { FlagText } from '../mail/flags.js';
-import type { SqlValue } from './driver.js';
 import { allocateUids, mirrorsOf } from './mailboxes.js';
 import { savedNow } from './objects.js';
-import { type CopyRow, type CopyState, type FolderRow, jsonIds, valueBatches } from './rows.js';
+import { type CopyRow, type CopyState, type FolderRow, jsonIds, nextId } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 export interface NewCopy {
@@ -18,35 +17,23 @@ export interface NewCopy {
   readonly internalDate: number;
 }
 
-const BATCH = 50;
-
 /** Inserts copies and returns their ids in the same order. */
 export async function insertCopies(tx: WriteTx, copies: readonly NewCopy[]): Promise<number[]> {
-  const ids: number[] = [];
-  for (const page of valueBatches(copies, BATCH)) {
-    const params: SqlValue[] = page.flatMap((each) => [
-      each.folderId,
-      each.uid,
-      each.messageId,
-      each.entryId,
-      each.mirrorUid,
-      each.state,
-      each.flags,
-      each.base,
-      tx.modSeq,
-      tx.modSeq,
-      each.size,
-      each.internalDate,
-      each.mirrorUid === null ? null : savedNow(),
-    ]);
-    const rows = await tx.all<{ id: number }>(
-      `INSERT INTO copy (folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, mod_seq, arrived, size, internal_date, saved)
-       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id`,
-      params,
-    );
-    ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));
-  }
-  return ids;
+  if (copies.length === 0) return [];
+  const first = await nextId(tx, 'copy');
+  const rows = copies.map((each) => [
+    ...[each.folderId, each.uid, each.messageId, each.entryId, each.mirrorUid],
+    ...[each.state, each.flags, each.base, each.size, each.internalDate],
+  ]);
+  await tx.run(
+    `INSERT INTO copy (id, folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, size, internal_date,
+       mod_seq, arrived, saved)
+     SELECT ?2 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+       value ->> 7, value ->> 8, value ->> 9, ?3, ?3, CASE WHEN value ->> 4 IS NULL THEN NULL ELSE ?4 END
+     FROM json_each(?1)`,
+    [JSON.stringify(rows), first, tx.modSeq, savedNow()],
+  );
+  return copies.map((_, index) => first + index);
 }
 
 /** The copy that a client's command makes in a folder: shown in its mirror at once, its upload owed. */
@@ -61,6 +48,7 @@ export async function insertPendingCopy(
   const [id] = await insertCopies(tx, [
     { ...copy, folderId: folder.id, uid: null, mirrorUid, state: 'pending', base: '' },
   ]);
+  if (folder.role === 'sent') await tx.run('INSERT INTO filed_here (copy_id) VALUES (?)', [id!]);
   return { id: id!, mirrorUid };
 }
 

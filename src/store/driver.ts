@@ -84,7 +84,11 @@ export class Handle {
 /** The driver binds NULL to what it is not given, so that a statement with a forgotten value runs and does nothing. */
 function requireParams(sql: string, params: SqlParams): void {
   let wanted = 0;
-  for (let at = sql.indexOf('?'); at >= 0; at = sql.indexOf('?', at + 1)) wanted += 1;
+  for (let at = sql.indexOf('?'); at >= 0; at = sql.indexOf('?', at + 1)) {
+    const digit = sql.charCodeAt(at + 1) - 48;
+    // `?3` names the third, which may stand in several places.
+    wanted = digit >= 1 && digit <= 9 ? Math.max(wanted, digit) : wanted + 1;
+  }
   if (wanted !== params.length)
     throw new RangeError(`database: ${params.length} values for ${wanted} places in: ${sql}`);
 }

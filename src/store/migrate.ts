@@ -4,9 +4,11 @@ import type { Handle } from './driver.js';
 import { initial } from './migrations/0001-initial.js';
 import { objects } from './migrations/0002-objects.js';
 import { parked } from './migrations/0003-parked.js';
+import { metadata } from './migrations/0004-metadata.js';
+import { outgoing } from './migrations/0005-outgoing.js';
 
 /** In order; a released one never changes. The number of a migration is its position, from 1. */
-const MIGRATIONS: readonly string[] = [initial, objects, parked];
+const MIGRATIONS: readonly string[] = [initial, objects, parked, metadata, outgoing];
 
 /** Brings the database to the newest schema, one transaction a step. Throws `corrupt` for one from a newer Mergebox. */
 export async function migrate(db: Handle): Promise<void> {

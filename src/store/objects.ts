@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { threadReferences } from '../mail/message-ids.js';
+import { groupBy } from '../util/group.js';
 import { jsonIds, type NewMessage } from './rows.js';
 import type { ReadTx, Store, WriteTx } from './store.js';
 
@@ -40,22 +41,54 @@ export async function threadsOf(tx: WriteTx, headers: readonly Buffer[]): Promis
 
 /**
  * The messages that these are the same as to the octet, as far as header, parts and size show: mail that another client
- * moved keeps its EMAILID (RFC 8474 §5.1). Null where there is none.
+ * moved keeps its EMAILID (RFC 8474 §5.1). Null where there is none. The messages are about to be inserted with ids from
+ * `firstId` on, and may be the same as one before them.
  */
-export async function sameContents(tx: ReadTx, messages: readonly NewMessage[]): Promise<(number | null)[]> {
-  const rows = await tx.all<{ match_key: string; size: number; id: number }>(
-    `SELECT match_key, size, MIN(id) AS id FROM message WHERE match_key IN (SELECT value FROM json_each(?))
-     GROUP BY match_key, size, header`,
+export async function sameContents(
+  tx: ReadTx,
+  messages: readonly NewMessage[],
+  firstId: number,
+): Promise<(number | null)[]> {
+  const like = await tx.all<Content>(
+    `SELECT id, COALESCE(email_id, id) AS email, match_key AS "matchKey", size FROM message
+     WHERE match_key IN (SELECT value FROM json_each(?)) ORDER BY id`,
     [JSON.stringify(messages.map((each) => each.matchKey))],
   );
-  if (rows.length === 0) return messages.map(() => null);
-  const found = await tx.all<{ id: number; email: number; match_key: string; header: Buffer }>(
-    `SELECT id, COALESCE(email_id, id) AS email, match_key, header FROM message WHERE id IN (SELECT value FROM json_each(?))`,
-    [jsonIds(rows.map((row) => row.id))],
+  const sizes = new Set(messages.map(({ matchKey, size }) => `${matchKey} ${size}`));
+  const alike = like.filter(({ matchKey, size }) => sizes.has(`${matchKey} ${size}`));
+  const known = groupBy(alike, (each) => each.matchKey);
+  for (const group of known.values()) group.splice(MAX_ALIKE);
+  const headers = await headersOf(tx, [...known.values()].flat());
+  return messages.map(({ matchKey, size, header }, index) => {
+    const group = known.get(matchKey);
+    const same = group?.find((each) => each.size === size && headers.get(each.id)?.equals(header));
+    if (same !== undefined) return same.email;
+    const id = firstId + index;
+    const own = { id, email: id, matchKey, size };
+    headers.set(id, header);
+    if (group === undefined) known.set(matchKey, [own]);
+    else if (group.length < MAX_ALIKE) group.push(own);
+    return null;
+  });
+}
+
+/** Different mails with one key that are compared to the octet: a device that sends the same every minute has thousands. */
+const MAX_ALIKE = 100;
+
+interface Content {
+  readonly id: number;
+  readonly email: number;
+  readonly matchKey: string;
+  readonly size: number;
+}
+
+async function headersOf(tx: ReadTx, contents: readonly Content[]): Promise<Map<number, Buffer>> {
+  if (contents.length === 0) return new Map();
+  const rows = await tx.all<{ id: number; header: Buffer }>(
+    'SELECT id, header FROM metadata WHERE id IN (SELECT value FROM json_each(?))',
+    [jsonIds(contents.map((each) => each.id))],
   );
-  return messages.map(
-    (each) => found.find((row) => row.match_key === each.matchKey && row.header.equals(each.header))?.email ?? null,
-  );
+  return new Map(rows.map((row) => [row.id, row.header]));
 }
 
 /** Mail that joins an entry is known under the EMAILID of what the entry shows. */
@@ -79,7 +112,8 @@ export async function assignThreads(store: Store): Promise<void> {
   for (let more = true; more; ) {
     more = await store.write(async (tx) => {
       const rows = await tx.all<{ id: number; header: Buffer }>(
-        `SELECT id, header FROM message WHERE thread_id IS NULL ORDER BY id LIMIT ${PAGE}`,
+        `SELECT message.id, metadata.header FROM message JOIN metadata ON metadata.id = message.id
+         WHERE message.thread_id IS NULL ORDER BY message.id LIMIT ${PAGE}`,
       );
       if (rows.length === 0) return false;
       const threads = await threadsOf(

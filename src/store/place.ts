@@ -2,11 +2,10 @@ import { accountKeyword, type FlagText, flagText } from '../mail/flags.js';
 import { joinFlags } from '../mail/reconcile.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
-import type { SqlValue } from './driver.js';
 import { agreeOnFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox, mirrorsOf } from './mailboxes.js';
 import { savedNow, shareEmailIds } from './objects.js';
-import { type FolderRow, jsonIds, valueBatches } from './rows.js';
+import { type FolderRow, jsonIds, nextId } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 interface Unplaced {
@@ -18,6 +17,16 @@ interface Unplaced {
   readonly size: number;
   readonly internal_date: number;
 }
+
+type UnplacedTuple = [
+  id: number,
+  folder: number,
+  message: number,
+  key: string | null,
+  flags: FlagText,
+  size: number,
+  date: number,
+];
 
 /** How many copies one unit places: bounds the time that other writes wait. */
 export const PLACE_BATCH = 1_000;
@@ -39,47 +48,84 @@ export async function unplacedCopies(tx: ReadTx, folderId: number | null): Promi
  * entry of their own.
  */
 export async function placeCopies(tx: WriteTx, book: AccountBook, copyIds: readonly number[]): Promise<void> {
-  const rows = await tx.all<Unplaced>(
-    `SELECT copy.id, copy.folder_id, copy.message_id, message.merge_key, copy.flags, copy.size, copy.internal_date
-     FROM copy JOIN message ON message.id = copy.message_id
-     WHERE copy.id IN (SELECT value FROM json_each(?)) AND copy.mirror_uid IS NULL`,
-    [jsonIds(copyIds)],
-  );
-  const order = new Map(copyIds.map((id, index) => [id, index]));
-  rows.sort((a, b) => order.get(a.id)! - order.get(b.id)!);
-  await placeInMirrors(tx, rows);
+  const rows = await unplacedRows(tx, copyIds);
+  if (rows.length === 0) return;
   const folders = await foldersById(tx, rows);
+  const mirrorUids = await placesInMirrors(tx, rows);
   const byRole = groupBy(
     rows.filter((row) => folders.get(row.folder_id)!.virtual === 0 && folders.get(row.folder_id)!.role !== null),
     (row) => folders.get(row.folder_id)!.role!,
   );
+  const merged: Merged[] = [];
   for (const [role, members] of byRole) {
-    await placeInMerged(tx, book, (await mergedMailbox(tx, role)).id, members, folders);
+    merged.push(await placesInMerged(tx, book, (await mergedMailbox(tx, role)).id, members, folders));
   }
+  const entryIds = new Map(merged.flatMap(({ places }) => places));
+  await tx.run(
+    `UPDATE copy SET mirror_uid = value ->> 1, entry_id = value ->> 2, mod_seq = ?2, saved = ?3 FROM json_each(?1)
+     WHERE copy.id = value ->> 0`,
+    [
+      JSON.stringify(rows.map(({ id }) => [id, mirrorUids.get(id) ?? null, entryIds.get(id) ?? null])),
+      tx.modSeq,
+      savedNow(),
+    ],
+  );
+  for (const { joined } of merged) await settleJoined(tx, book, joined);
 }
 
-async function placeInMirrors(tx: WriteTx, rows: readonly Unplaced[]): Promise<void> {
+/** Those of the copies that no client sees yet, in this order. */
+async function unplacedRows(tx: ReadTx, copyIds: readonly number[]): Promise<Unplaced[]> {
+  const row = await tx.get<{ rows: string }>(
+    `SELECT json_group_array(json_array(id, folder_id, message_id, merge_key, flags, size, internal_date)) AS rows
+     FROM (SELECT copy.id, copy.folder_id, copy.message_id, message.merge_key, copy.flags, copy.size, copy.internal_date
+       FROM json_each(?) AS wanted
+       JOIN copy ON copy.id = wanted.value JOIN message ON message.id = copy.message_id
+       WHERE copy.mirror_uid IS NULL ORDER BY wanted.key)`,
+    [jsonIds(copyIds)],
+  );
+  return (JSON.parse(row!.rows) as UnplacedTuple[]).map(
+    ([id, folder_id, message_id, merge_key, flags, size, internal_date]) => ({
+      ...{ id, folder_id, message_id, merge_key },
+      ...{ flags, size, internal_date },
+    }),
+  );
+}
+
+/** The UID of each copy in its mirror, by copy. */
+async function placesInMirrors(tx: WriteTx, rows: readonly Unplaced[]): Promise<Map<number, number>> {
   const byFolder = groupBy(rows, (row) => row.folder_id);
+  const uids = new Map<number, number>();
   for (const [folderId, mirror] of await mirrorsOf(tx, byFolder.keys())) {
     const members = byFolder.get(folderId)!;
     const first = await allocateUids(tx, mirror.id, members.length);
-    const pairs = members.map((row, index) => [row.id, first + index]);
-    await tx.run(
-      `UPDATE copy SET mirror_uid = json_extract(place.value, '$[1]'), mod_seq = ?, saved = ? FROM json_each(?) AS place
-       WHERE copy.id = json_extract(place.value, '$[0]')`,
-      [tx.modSeq, savedNow(), JSON.stringify(pairs)],
-    );
+    for (const [index, row] of members.entries()) uids.set(row.id, first + index);
     tx.touch(mirror.id);
   }
+  return uids;
 }
 
-async function placeInMerged(
+/** Where copies of one role go: the entry of each, and which of them are not alone there. */
+interface Merged {
+  readonly places: readonly (readonly [copyId: number, entryId: number])[];
+  readonly joined: readonly { readonly messageId: number; readonly entryId: number }[];
+}
+
+/** Once the copies have their entries: those that found company agree on flags, accounts and EMAILID. */
+async function settleJoined(tx: WriteTx, book: AccountBook, joined: Merged['joined']): Promise<void> {
+  if (joined.length === 0) return;
+  await shareEmailIds(tx, joined);
+  const grown = [...new Set(joined.map(({ entryId }) => entryId))];
+  await agreeOnFlags(tx, book, grown, 'reconciliation: the same mail at several accounts');
+  await refreshAccounts(tx, book, grown);
+}
+
+async function placesInMerged(
   tx: WriteTx,
   book: AccountBook,
   mailboxId: number,
   rows: readonly Unplaced[],
   folders: ReadonlyMap<number, FolderRow>,
-): Promise<void> {
+): Promise<Merged> {
   const accountOf = (row: Unplaced): number => folders.get(row.folder_id)!.account_id;
   const open = await openEntries(tx, mailboxId, rows);
   const fresh: { row: Unplaced; accounts: Set<number>; key: string | null; members: Unplaced[] }[] = [];
@@ -119,28 +165,19 @@ async function placeInMerged(
       date: row.internal_date,
     })),
   );
-  const pairs = [
-    ...fresh.flatMap(({ members }, index) => members.map((row) => [row.id, ids[index]!])),
-    ...joins.map(({ entry, row }) => [row.id, entry]),
-  ];
-  await tx.run(
-    `UPDATE copy SET entry_id = json_extract(place.value, '$[1]') FROM json_each(?) AS place
-     WHERE copy.id = json_extract(place.value, '$[0]')`,
-    [JSON.stringify(pairs)],
-  );
-  await shareEmailIds(tx, [
-    ...fresh.flatMap(({ members }, index) =>
-      members.slice(1).map((row) => ({ messageId: row.message_id, entryId: ids[index]! })),
-    ),
-    ...joins.map(({ entry, row }) => ({ messageId: row.message_id, entryId: entry })),
-  ]);
   tx.touch(mailboxId);
-  const grown = [
-    ...joins.map(({ entry }) => entry),
-    ...fresh.flatMap(({ members }, index) => (members.length > 1 ? ids[index]! : [])),
-  ];
-  await agreeOnFlags(tx, book, grown, 'reconciliation: the same mail at several accounts');
-  await refreshAccounts(tx, book, grown);
+  return {
+    places: [
+      ...fresh.flatMap(({ members }, index) => members.map((row) => [row.id, ids[index]!] as const)),
+      ...joins.map(({ entry, row }) => [row.id, entry] as const),
+    ],
+    joined: [
+      ...fresh.flatMap(({ members }, index) =>
+        members.slice(1).map((row) => ({ messageId: row.message_id, entryId: ids[index]! })),
+      ),
+      ...joins.map(({ entry, row }) => ({ messageId: row.message_id, entryId: entry })),
+    ],
+  };
 }
 
 /** Entries of the same mails, oldest first, with the accounts that have a copy in each. */
@@ -181,28 +218,19 @@ interface NewEntry {
 }
 
 async function insertEntries(tx: WriteTx, mailboxId: number, entries: readonly NewEntry[]): Promise<number[]> {
-  const ids: number[] = [];
-  for (const page of valueBatches(entries, 200)) {
-    const params: SqlValue[] = page.flatMap((each) => [
-      mailboxId,
-      each.uid,
-      each.messageId,
-      each.key,
-      each.flags,
-      each.accounts,
-      tx.modSeq,
-      each.size,
-      each.date,
-      savedNow(),
-    ]);
-    const rows = await tx.all<{ id: number; uid: number }>(
-      `INSERT INTO entry (mailbox_id, uid, message_id, merge_key, flags, accounts, mod_seq, size, internal_date, saved)
-       VALUES ${page.map(() => '(?,?,?,?,?,?,?,?,?,?)').join(',')} RETURNING id, uid`,
-      params,
-    );
-    ids.push(...rows.sort((a, b) => a.uid - b.uid).map((row) => row.id));
-  }
-  return ids;
+  if (entries.length === 0) return [];
+  const first = await nextId(tx, 'entry');
+  const rows = entries.map((each) => [
+    ...[each.uid, each.messageId, each.key, each.flags, each.accounts],
+    ...[each.size, each.date],
+  ]);
+  await tx.run(
+    `INSERT INTO entry (id, mailbox_id, uid, message_id, merge_key, flags, accounts, size, internal_date, mod_seq, saved)
+     SELECT ?2 + key, ?3, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ?4, ?5
+     FROM json_each(?1)`,
+    [JSON.stringify(rows), first, mailboxId, tx.modSeq, savedNow()],
+  );
+  return entries.map((_, index) => first + index);
 }
 
 async function foldersById(tx: ReadTx, rows: readonly Unplaced[]): Promise<Map<number, FolderRow>> {

@@ -1,5 +1,6 @@
 import type { FlagText } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
+import type { ReadTx } from './store.js';
 
 /** Rows as the database gives them; the migrations explain the columns. */
 export interface FolderRow {
@@ -79,6 +80,15 @@ export interface NewMessage {
 /** Ids as one JSON parameter, for `IN (SELECT value FROM json_each(?))`. */
 export function jsonIds(ids: Iterable<number>): string {
   return JSON.stringify([...ids]);
+}
+
+/**
+ * The id for the first of the rows to be inserted into a table; the others follow it. Rows of one page get theirs this
+ * way, so that one statement inserts them and none has to tell them. Ids are never used again (AUTOINCREMENT).
+ */
+export async function nextId(tx: ReadTx, table: 'message' | 'copy' | 'entry'): Promise<number> {
+  const row = await tx.get<{ seq: number }>('SELECT seq FROM sqlite_sequence WHERE name = ?', [table]);
+  return (row?.seq ?? 0) + 1;
 }
 
 /**

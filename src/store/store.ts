@@ -87,6 +87,8 @@ export class Store {
     const writer = await Handle.open(file, 'write');
     const readers: Handle[] = [];
     try {
+      // Of a new file: small pages would hold one mail's envelope, structure and header and be a third empty.
+      await writer.exec('PRAGMA page_size = 8192');
       await writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000');
       await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY');
       await quickCheck(writer, file);
@@ -178,28 +180,27 @@ export class Store {
     this.#draining = null;
   }
 
+  /**
+   * Every statement is a trip to another thread and back, so those that only frame the units travel together: what ends
+   * a unit goes with what begins the next, or with the COMMIT.
+   */
   async #commitGroup(): Promise<void> {
     const done: { job: Job; value: unknown }[] = [];
     const units: Unit[] = [];
-    try {
-      await this.#writer.exec('BEGIN IMMEDIATE');
-    } catch (error) {
-      for (const job of this.#jobs.splice(0)) job.reject(error);
-      return;
-    }
+    let frame = 'BEGIN IMMEDIATE; SAVEPOINT unit';
     for (let n = 0; n < GROUP && this.#jobs.length > 0; n += 1) {
+      if (!(await this.#frame(frame, done))) return;
       const job = this.#jobs.shift()!;
       const unit = new Unit(this.#writer, this.#modSeq + 1, () => this.#nextUidValidity());
       try {
-        await this.#writer.exec('SAVEPOINT unit');
         const value = await job.task(unit);
-        await unit.finish();
-        await this.#writer.exec('RELEASE unit');
         this.#modSeq += 1;
         done.push({ job, value });
         units.push(unit);
+        frame = `${unit.ending()} RELEASE unit; SAVEPOINT unit`;
       } catch (error) {
         job.reject(error);
+        frame = '';
         if (await this.#undoUnit()) continue;
         // SQLite itself ended the transaction (a full disk, a failing one): nothing of it is left.
         await this.#abandon(done, error);
@@ -207,9 +208,8 @@ export class Store {
       }
     }
     try {
-      await this.#saveCounters();
       faultPoint('store.commit');
-      await this.#writer.exec('COMMIT');
+      await this.#writer.exec(`${units.at(-1)?.ending() ?? ''} ${this.#countersSaved()} COMMIT`);
       faultPoint('store.committed');
     } catch (error) {
       await this.#abandon(done, error);
@@ -219,8 +219,20 @@ export class Store {
     for (const { job, value } of done) job.resolve(value);
   }
 
+  async #frame(sql: string, done: readonly { job: Job }[]): Promise<boolean> {
+    if (sql === '') return true;
+    try {
+      await this.#writer.exec(sql);
+      return true;
+    } catch (error) {
+      await this.#abandon(done.length === 0 ? this.#jobs.splice(0).map((job) => ({ job })) : done, error);
+      return false;
+    }
+  }
+
+  /** Back to where the unit began; its savepoint serves the next one. */
   #undoUnit(): Promise<boolean> {
-    return this.#writer.exec('ROLLBACK TO unit; RELEASE unit').then(
+    return this.#writer.exec('ROLLBACK TO unit').then(
       () => true,
       () => false,
     );
@@ -236,10 +248,9 @@ export class Store {
     return this.#uidValidity;
   }
 
-  async #saveCounters(): Promise<void> {
-    const sql =
-      'INSERT INTO meta (key, value) VALUES (?, ?), (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value';
-    await this.#writer.run(sql, ['modSeq', String(this.#modSeq), 'uidValidity', String(this.#uidValidity)]);
+  #countersSaved(): string {
+    return `INSERT INTO meta (key, value) VALUES ('modSeq', '${this.#modSeq}'), ('uidValidity', '${this.#uidValidity}')
+      ON CONFLICT (key) DO UPDATE SET value = excluded.value;`;
   }
 
   #publish(units: readonly Unit[]): void {
@@ -305,12 +316,10 @@ class Unit implements WriteTx {
     this.tasks.push(task);
   }
 
-  async finish(): Promise<void> {
-    if (this.mailboxes.size === 0) return;
-    await this.run('UPDATE mailbox SET mod_seq = ? WHERE id IN (SELECT value FROM json_each(?))', [
-      this.modSeq,
-      JSON.stringify([...this.mailboxes]),
-    ]);
+  /** SQL that the unit ends with. */
+  ending(): string {
+    if (this.mailboxes.size === 0) return '';
+    return `UPDATE mailbox SET mod_seq = ${this.modSeq} WHERE id IN (${[...this.mailboxes].map(Number).join(',')});`;
   }
 }
 

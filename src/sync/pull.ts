@@ -32,6 +32,13 @@ export interface PullResult {
   readonly held: string | null;
 }
 
+/**
+ * Arrivals that one unit records, and octets of their headers: keys are random, so each commit writes much of their
+ * index, and larger commits write it less often; smaller ones let other writes through sooner.
+ */
+const WRITE_MAILS = 1_000;
+const WRITE_OCTETS = 4 << 20;
+
 /** How many flag changes one unit applies. */
 const FLAG_BATCH = 2_000;
 
@@ -159,20 +166,31 @@ async function fetchArrivals(
 ): Promise<number> {
   if (uids.length === 0) return 0;
   let arrived = 0;
+  let octets = 0;
+  let waiting: Arrival[] = [];
   let writing: Promise<void> = Promise.resolve();
+  const write = async (): Promise<void> => {
+    const arrivals = waiting;
+    [waiting, octets] = [[], 0];
+    await writing;
+    writing = context.store
+      .write((tx) => recordArrivals(tx, context.book, folder, arrivals))
+      .then(() => faultPoint('ingest.recorded'));
+    // A failure is reported by the next write or below; until then it must not count as unhandled.
+    writing.catch(() => undefined);
+  };
   await reader.messages(
     [...uids].sort((a, b) => b - a),
     async (page) => {
-      const arrivals = page.map((message) => arrivalOf(context, message));
-      arrived += arrivals.length;
-      await writing;
-      writing = context.store
-        .write((tx) => recordArrivals(tx, context.book, folder, arrivals))
-        .then(() => faultPoint('ingest.recorded'));
-      // A failure is reported by the next page or below; until then it must not count as unhandled.
-      writing.catch(() => undefined);
+      for (const message of page) {
+        waiting.push(arrivalOf(context, message));
+        octets += message.header.length;
+      }
+      arrived += page.length;
+      if (waiting.length >= WRITE_MAILS || octets >= WRITE_OCTETS) await write();
     },
   );
+  await write();
   await writing;
   return arrived;
 }
