@@ -9,6 +9,7 @@ import type { Config } from './config/config.js';
 import type { Backend } from './imap/backend.js';
 import { DEFAULT_LIMITS } from './imap/limits.js';
 import { ImapServer } from './imap/server.js';
+import { Outgoing, queueMetrics } from './outgoing.js';
 import { createSubmission, type Submission } from './submit/submission.js';
 import type { AccountEngine } from './sync/engine.js';
 import { UserService } from './user-service.js';
@@ -35,6 +36,7 @@ export class App {
   readonly #metrics = new Metrics();
   readonly #authenticator: Authenticator;
   readonly #users = new Map<string, UserService>();
+  readonly #outgoing = new Map<string, Outgoing>();
   #imap: ImapServer | null = null;
   #submission: Submission | null = null;
   #admin: Admin | null = null;
@@ -69,6 +71,7 @@ export class App {
       this.#users.set(user.name, await UserService.open(this.#config, user, memory, this.#log));
     }
     for (const service of this.#users.values()) await service.sync.start();
+    await this.#openQueues();
     const imap = await this.#startImap();
     this.#submission = this.#createSubmission();
     const submission = await this.#submission.start();
@@ -94,6 +97,7 @@ export class App {
   async close(): Promise<void> {
     this.#ready = false;
     await Promise.all([this.#imap?.close(), this.#submission?.close()]);
+    await Promise.all([...this.#outgoing.values()].map((outgoing) => outgoing.close()));
     await Promise.all([...this.#users.values()].map((service) => service.close()));
     await this.#admin?.close();
   }
@@ -130,16 +134,25 @@ export class App {
     return infos;
   }
 
+  async #openQueues(): Promise<void> {
+    const parts = { log: this.#log.child({ part: 'queue' }), metrics: queueMetrics(this.#metrics) };
+    for (const user of this.#config.users) {
+      const outgoing = await Outgoing.open(this.#config, user, this.#user(user.name), parts);
+      this.#outgoing.set(user.name, outgoing);
+      await outgoing.queue.start();
+    }
+  }
+
   #createSubmission(): Submission {
-    const { submission, limits, users } = this.#config;
+    const { submission, limits } = this.#config;
     return createSubmission({
       listeners: submission.listeners,
       hostname: submission.hostname,
       messageBytes: limits.messageBytes,
-      users,
+      waitMs: submission.waitSeconds * 1_000,
+      submitter: (user) => this.#outgoing.get(user) ?? null,
       certificate: this.#certificate,
       authenticate: (user, password, peer) => this.#authenticator.authenticate(user, password, peer),
-      fileSent: (user, account, message) => this.#user(user).fileSent(account, message),
       clock: systemClock,
       log: this.#log.child({ part: 'submission' }),
       metrics: this.#metrics,
@@ -193,7 +206,9 @@ export class App {
           return { ...head, result: 'started' };
         }
         try {
-          await engine.settle(AbortSignal.any([signal, deadline]));
+          const ended = AbortSignal.any([signal, deadline]);
+          await engine.settle(ended);
+          if (await this.#outgoing.get(service.name)?.settle(engine.name, ended)) await engine.settle(ended);
           await service.sync.whenOpened();
           return { ...head, result: 'in sync' };
         } catch (error) {

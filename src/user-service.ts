@@ -4,10 +4,10 @@ import type { AccountStatus } from './admin/status.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
 import { PinnedFiles } from './cache/pinned-files.js';
 import type { AccountConfig, Config, UserConfig } from './config/config.js';
-import { appendMessages } from './mailbox/append.js';
 import { Bodies } from './mailbox/bodies.js';
 import type { MailContext } from './mailbox/context.js';
 import { Listings } from './mailbox/listings.js';
+import { OutgoingMail } from './mailbox/outgoing.js';
 import { PinnedSweeper } from './mailbox/pinned-sweeper.js';
 import { UserMail } from './mailbox/user-mail.js';
 import { openAccounts } from './store/accounts.js';
@@ -29,14 +29,20 @@ import { KeyedMutex } from './util/mutex.js';
 export class UserService {
   readonly name: string;
   readonly sync: UserSync;
+  /** What sending mail does in the mailboxes. */
+  readonly outgoing: OutgoingMail;
+  /** Where all that is this user's is kept. */
+  readonly dir: string;
   readonly #store: Store;
   readonly #context: MailContext;
   readonly #listings: Listings;
   readonly #sweeper: PinnedSweeper;
 
-  private constructor(store: Store, context: MailContext, sync: UserSync, sweeper: PinnedSweeper) {
+  private constructor(dir: string, store: Store, context: MailContext, sync: UserSync, sweeper: PinnedSweeper) {
     this.name = context.user;
+    this.dir = dir;
     this.sync = sync;
+    this.outgoing = new OutgoingMail(context);
     this.#store = store;
     this.#context = context;
     this.#listings = new Listings(store, context.book);
@@ -91,19 +97,11 @@ export class UserService {
       dedupe: user.dedupe,
       maxMessageBytes: config.limits.messageBytes,
     };
-    return new UserService(store, context, sync, sweeper);
+    return new UserService(dir, store, context, sync, sweeper);
   }
 
   session(): UserMail {
     return new UserMail(this.#context, this.#listings);
-  }
-
-  /** Files a mail that was sent into the account's Sent folder, unless it is there already. */
-  async fileSent(account: string, message: Buffer): Promise<void> {
-    await appendMessages(this.#context, 'Sent', [{ bytes: message, flags: ['\\Seen'] }], {
-      account,
-      reason: `submission: sent by ${this.name}`,
-    });
   }
 
   /** Believes the deletions that the mass-deletion guard holds. */

@@ -1,5 +1,6 @@
 import type { SMTPServerSession } from 'smtp-server';
 import { SUBMIT_LIMITS } from './limits.js';
+import type { Outcome, Ticket } from './queue/ticket.js';
 import type { Transaction } from './transaction.js';
 
 /** The part of smtp-server's connection that is used here. */
@@ -20,9 +21,13 @@ export class Client {
   #failedLogins = 0;
   #badReplies = 0;
   #deadline: NodeJS.Timeout | null = null;
+  #ticket: Ticket | null = null;
+  readonly #keywords: () => readonly string[];
 
-  constructor(connection: ServerConnection) {
+  /** `keywords` are those that the EHLO reply has to name besides smtp-server's own. */
+  constructor(connection: ServerConnection, keywords: () => readonly string[]) {
     this.#connection = connection;
+    this.#keywords = keywords;
     this.#wrapSend();
     this.#within(SUBMIT_LIMITS.loginMs, 'no login in time');
   }
@@ -54,6 +59,23 @@ export class Client {
     this.#clearDeadline();
   }
 
+  /** What became of the mail within the time a client waits; a client that leaves before leaves it to the queue. */
+  async outcome(ticket: Ticket, waitMs: number): Promise<Outcome> {
+    this.#ticket = ticket;
+    const timer = setTimeout(() => ticket.leave('not sent yet'), waitMs);
+    try {
+      return await ticket.outcome;
+    } finally {
+      clearTimeout(timer);
+      this.#ticket = null;
+    }
+  }
+
+  /** The server is closing: what the client waits for goes on without it. */
+  answerNow(): void {
+    this.#ticket?.leave('Mergebox is stopping');
+  }
+
   /** Says 421 and closes (RFC 5321 §3.8). */
   dismiss(text: string): void {
     this.#connection.send(421, `4.3.2 ${text}`);
@@ -62,7 +84,8 @@ export class Client {
   /** The connection is gone. */
   end(): void {
     this.#clearDeadline();
-    if (!this.delivering) this.transaction?.abort();
+    // Nobody could be told of a refusal any more.
+    this.#ticket?.leave('the client left');
     this.transaction = null;
   }
 
@@ -74,6 +97,11 @@ export class Client {
   #wrapSend(): void {
     const send = this.#connection.send.bind(this.#connection);
     this.#connection.send = (code, data, context) => {
+      // Only EHLO is answered with several lines.
+      if (code === 250 && Array.isArray(data)) {
+        send(code, [...data, ...this.#keywords()], context);
+        return;
+      }
       const ownCode = typeof data === 'string' && ENHANCED.test(data);
       send(code, data, ownCode ? false : context);
       if (code < 400 || code === 421) return;

@@ -6,18 +6,23 @@ const BLOCK = 65_536;
 
 /**
  * The octets that follow DATA's 354 (RFC 5321 §4.5.2): every line that starts with a dot gets another one, and the end
- * is CRLF, dot, CRLF. Yields blocks of at most 128 KiB; nothing else is changed.
+ * is CRLF, dot, CRLF. Nothing else is changed.
  */
-export function* dotStuffed(parts: readonly Buffer[]): Generator<Buffer, void, void> {
-  let lineStart = true;
-  for (const part of parts) {
-    for (let at = 0; at < part.length; at += BLOCK) {
-      const block = part.subarray(at, at + BLOCK);
-      yield stuffBlock(block, lineStart);
-      lineStart = block[block.length - 1] === LF;
+export class DotStuffing {
+  #lineStart = true;
+
+  /** The content so far in blocks of at most 128 KiB. */
+  *blocks(content: Buffer): Generator<Buffer, void, void> {
+    for (let at = 0; at < content.length; at += BLOCK) {
+      const block = content.subarray(at, at + BLOCK);
+      yield stuffBlock(block, this.#lineStart);
+      this.#lineStart = block[block.length - 1] === LF;
     }
   }
-  yield Buffer.from(lineStart ? '.\r\n' : '\r\n.\r\n');
+
+  end(): Buffer {
+    return Buffer.from(this.#lineStart ? '.\r\n' : '\r\n.\r\n');
+  }
 }
 
 function stuffBlock(block: Buffer, lineStart: boolean): Buffer {

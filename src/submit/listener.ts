@@ -11,9 +11,11 @@ import { errorText, isMergeboxError } from '../util/errors.js';
 import { Client } from './client.js';
 import { withContent } from './content.js';
 import { SUBMIT_LIMITS } from './limits.js';
+import { mailRequest, ownKeywords, recipientRequest } from './mail-parameters.js';
 import type { Certificate, SubmissionListener, SubmissionParts } from './parts.js';
-import { Refusal } from './reply.js';
-import { type Delivered, Transaction } from './transaction.js';
+import type { Outcome } from './queue/ticket.js';
+import { oneLine, Refusal, upstreamRefusal } from './reply.js';
+import { Transaction } from './transaction.js';
 
 /** One listening socket of the submission service (RFC 6409) on smtp-server, which knows the protocol; the rules are ours. */
 export class Listener {
@@ -66,14 +68,17 @@ export class Listener {
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
-      for (const client of this.#open) if (!client.delivering) client.dismiss('the server is closing');
+      for (const client of this.#open) {
+        client.answerNow();
+        if (!client.delivering) client.dismiss('the server is closing');
+      }
     });
   }
 
   async #connected(session: SMTPServerSession): Promise<void> {
     const connection = [...this.#server.connections].find((each) => each.session === session);
     if (connection === undefined) throw new Refusal(421, '4.3.0', 'the connection is gone');
-    const client = new Client(connection);
+    const client = new Client(connection, () => ownKeywords(this.#parts.clock.now()));
     this.#clients.set(session, client);
     this.#open.add(client);
     const address = addressKey(session.remoteAddress);
@@ -90,7 +95,7 @@ export class Listener {
     // RFC 4616 §2: logging in to act as somebody else.
     const allowed = authzid === '' || authzid === username;
     const ok = allowed && (await this.#check(username, password ?? '', peer));
-    if (ok && this.#parts.user(username) !== null) {
+    if (ok && this.#parts.submitter(username) !== null) {
       this.#clients.get(session)?.loggedIn();
       return username;
     }
@@ -110,27 +115,21 @@ export class Listener {
     }
   }
 
-  async #sender({ address, args }: SMTPServerAddress, session: SMTPServerSession): Promise<void> {
+  async #sender(address: SMTPServerAddress, session: SMTPServerSession): Promise<void> {
+    const { hostname, clock } = this.#parts;
     const client = this.#clients.get(session);
-    const user = typeof session.user === 'string' ? this.#parts.user(session.user) : null;
-    if (client === undefined || user === null) {
+    const submitter = typeof session.user === 'string' ? this.#parts.submitter(session.user) : null;
+    if (client === undefined || submitter === null) {
       const text = session.secure ? 'log in first' : 'send STARTTLS and log in first';
       throw new Refusal(530, '5.7.0', text);
     }
-    refuseParameters(args, ['SIZE', 'BODY', 'SMTPUTF8', 'AUTH']);
-    client.transaction?.abort();
-    const { SIZE: size, SMTPUTF8: utf8 } = args || {};
-    client.transaction = new Transaction(
-      { ...this.#parts, senders: user.senders },
-      { sender: address, size: typeof size === 'string' ? Number(size) : null, utf8: utf8 !== undefined },
-    );
+    client.transaction = new Transaction({ hostname, clock, ...submitter }, mailRequest(address, clock.now()));
   }
 
-  async #recipient({ address, args }: SMTPServerAddress, session: SMTPServerSession): Promise<void> {
-    refuseParameters(args, []);
+  async #recipient(address: SMTPServerAddress, session: SMTPServerSession): Promise<void> {
     const transaction = this.#clients.get(session)?.transaction;
     if (!transaction) throw new Refusal(503, '5.5.1', 'give MAIL FROM first');
-    await transaction.recipient(address);
+    transaction.recipient(address.address, recipientRequest(address));
   }
 
   async #data(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<string> {
@@ -141,41 +140,28 @@ export class Listener {
     const user = String(session.user);
     client.startDelivery();
     try {
-      const delivered = await withContent(stream, messageBytes, budget, (content) => {
+      const options = { most: messageBytes, budget, createFile: () => transaction.createFile() };
+      const ticket = await withContent(stream, options, (content) => {
         client.contentRead();
-        return transaction.deliver(content, {
+        return transaction.submit(content, {
           helo: session.hostNameAppearsAs || 'unknown',
           peer: session.remoteAddress,
           protocol: session.transmissionType,
           id: `${session.id}.${session.transaction}`,
         });
       });
-      metrics.messages('delivered');
-      await this.#file(user, delivered);
-      const { account, reply } = delivered;
-      return `${reply.enhanced ?? '2.0.0'} ${reply.text === '' ? 'accepted' : reply.text} (account ${account.id})`;
+      // From here on the mail is safe; what the client waits for is to hear where it went.
+      const outcome = await client.outcome(ticket, this.#parts.waitMs);
+      const text = answerTo(outcome);
+      metrics.messages(outcome.kind === 'delivered' ? 'delivered' : 'queued');
+      return text;
     } catch (error) {
-      transaction.abort();
       if (error instanceof Refusal) metrics.messages(error.temporary ? 'deferred' : 'refused');
       else if (stream.destroyed) log.debug({ user, error: errorText(error) }, 'the client left within its message');
       else log.error({ user, error: errorText(error) }, 'submitting a message failed');
       throw error instanceof Refusal ? error : new Refusal(451, '4.3.0', 'something failed here; try again later');
     } finally {
       client.endDelivery();
-    }
-  }
-
-  /** The mail is out, so whatever happens to the copy, the answer stays 250. */
-  async #file(user: string, { account, filed }: Delivered): Promise<void> {
-    if (account.sent === 'never') return;
-    try {
-      await this.#parts.fileSent(user, account.id, filed);
-    } catch (error) {
-      this.#parts.metrics.notFiled();
-      this.#parts.log.error(
-        { user, account: account.id, error: errorText(error) },
-        'a sent message could not be filed',
-      );
     }
   }
 
@@ -203,6 +189,8 @@ function serverOptions({ tls }: SubmissionListener, { hostname, messageBytes, gr
     authMethods: ['PLAIN', 'LOGIN'],
     disableReverseLookup: true,
     hideENHANCEDSTATUSCODES: false,
+    hideDSN: false,
+    hideREQUIRETLS: false,
     size: messageBytes,
     rejectOversized: true,
     maxClients: SUBMIT_LIMITS.clients,
@@ -213,10 +201,16 @@ function serverOptions({ tls }: SubmissionListener, { hostname, messageBytes, gr
   };
 }
 
-/** RFC 5321 §4.1.1.11: parameters that were not offered are refused, since ignoring them would promise what is not done. */
-function refuseParameters(args: SMTPServerAddress['args'], known: readonly string[]): void {
-  const unknown = Object.keys(args || {}).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw new Refusal(555, '5.5.4', `the parameter ${unknown} is not supported`);
+/** The text of 250; throws the upstream's refusal. */
+function answerTo(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case 'delivered':
+      return /^\d{3} [245]\.\d/.test(outcome.reply) ? outcome.reply.slice(4) : `2.0.0 ${outcome.reply.slice(4)}`;
+    case 'queued':
+      return `2.0.0 queued: ${oneLine(outcome.why)}`;
+    case 'refused':
+      throw upstreamRefusal(outcome.verdict);
+  }
 }
 
 function answer(done: (error?: Error | null) => void, work: Promise<void>): void {

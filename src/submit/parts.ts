@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.js';
 import type { Log } from '../util/log.js';
 import type { ContentBudget } from './content.js';
-import type { RelayTimeouts } from './limits.js';
+import type { OutgoingQueue } from './queue/queue.js';
 import type { SenderBook } from './sender.js';
 
 export interface SubmissionListener {
@@ -16,17 +16,24 @@ export interface Certificate {
   readonly key: string;
 }
 
+/** A user as submission sees one. */
+export interface Submitter {
+  readonly senders: SenderBook;
+  readonly queue: OutgoingQueue;
+}
+
 /** What the listeners share. */
 export interface SubmissionParts {
   readonly hostname: string;
   readonly messageBytes: number;
   readonly graceMs: number;
-  readonly timeouts: RelayTimeouts;
+  /** How long a client waits for the first try of its mail. */
+  readonly waitMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly budget: ContentBudget;
-  readonly metrics: { messages(result: 'delivered' | 'refused' | 'deferred'): void; notFiled(): void };
+  readonly metrics: { messages(result: 'delivered' | 'queued' | 'refused' | 'deferred'): void };
   readonly authenticate: (user: string, password: string, peer: string) => Promise<boolean>;
-  readonly fileSent: (user: string, account: string, message: Buffer) => Promise<void>;
-  user(name: string): { readonly name: string; readonly senders: SenderBook } | null;
+  /** Null for a user that is not configured. */
+  submitter(user: string): Submitter | null;
 }

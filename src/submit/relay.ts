@@ -3,35 +3,32 @@ import type { Socket } from 'node:net';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
 import { connectTcp } from '../upstream/connector.js';
 import { errorText, MergeboxError } from '../util/errors.js';
-import { needsUtf8, wireAddress } from './address.js';
-import { dotStuffed } from './dot-stuffing.js';
-import type { RelayTimeouts } from './limits.js';
-import { Refusal, type Reply } from './reply.js';
+import { DotStuffing } from './dot-stuffing.js';
+import { type RelayTimeouts, SUBMIT_LIMITS } from './limits.js';
+import { type RelayFeatures, readFeatures } from './relay-features.js';
+import type { Reply } from './reply.js';
 import { ReplyReader } from './reply-reader.js';
 import type { RelayTarget } from './types.js';
 
-/** What the upstream server announced (RFC 5321 §4.1.1.1). */
-export interface RelayFeatures {
-  /** Largest message in octets (RFC 1870); null when it told none. */
-  readonly size: number | null;
-  readonly eightBitMime: boolean;
-  readonly smtpUtf8: boolean;
-}
-
 /**
- * A logged-in session with an upstream SMTP server, one command at a time, so that every reply can be passed on.
+ * A logged-in session with an upstream SMTP server, driven step by step, so that every reply can be passed on and it is
+ * known what went out when a connection breaks.
  * nodemailer connects, protects the connection and logs in; from there on the socket is ours. Methods reject with
  * `connection`, `timeout` or `protocol`, after which the session is over.
  */
 export class Relay {
-  #features: RelayFeatures = { size: null, eightBitMime: false, smtpUtf8: false };
+  /** The final dot of the last content went out. */
+  endSent = false;
+  #features: RelayFeatures = readFeatures([]);
   readonly #connection: SMTPConnection;
   readonly #socket: Socket;
   readonly #timeouts: RelayTimeouts;
   readonly #reader = new ReplyReader();
-  #waiting: { resolve: (reply: Reply) => void; reject: (error: Error) => void } | null = null;
+  #waiting: Exchange | null = null;
   #failure: MergeboxError | null = null;
-  /** A reply that nothing waited for. */
+  /** The content is going out and no reply is due. */
+  #inContent = false;
+  /** A reply that came while it was. */
   #early: Reply | null = null;
 
   private constructor(connection: SMTPConnection, socket: Socket, timeouts: RelayTimeouts) {
@@ -77,43 +74,53 @@ export class Relay {
   }
 
   /**
-   * MAIL FROM (RFC 5321 §4.1.1.2), with SIZE when it is known, BODY=8BITMIME wherever the server takes it, and SMTPUTF8
-   * when the client asked for it. Throws a refusal when the server lacks what the address needs.
+   * Sends commands and resolves to their replies, in order; all at once where the server takes PIPELINING (RFC 2920),
+   * else one by one. `giveUp` is asked before each step and sees the replies so far: true sends no more.
    */
-  async mail(sender: string, { size, utf8 }: { size: number | null; utf8: boolean }): Promise<Reply> {
-    const { size: most, eightBitMime, smtpUtf8 } = this.#features;
-    if (size !== null && most !== null && size > most) {
-      throw new Refusal(552, '5.3.4', `the message is larger than the ${most} octets the server of the account takes`);
+  async commands(lines: readonly string[], giveUp: (replies: readonly Reply[]) => boolean): Promise<readonly Reply[]> {
+    const replies: Reply[] = [];
+    const step = this.#features.pipelining ? SUBMIT_LIMITS.pipelined : 1;
+    for (let at = 0; at < lines.length && !giveUp(replies); at += step) {
+      replies.push(...(await this.#send(lines.slice(at, at + step))));
     }
-    const sizeParameter = size !== null && most !== null ? ` SIZE=${size}` : '';
-    const parameters = `${sizeParameter}${eightBitMime ? ' BODY=8BITMIME' : ''}${utf8 && smtpUtf8 ? ' SMTPUTF8' : ''}`;
-    return await this.#command(`MAIL FROM:<${this.#address(sender, utf8)}>${parameters}`);
+    return replies;
   }
 
-  /** RCPT TO (RFC 5321 §4.1.1.3). */
-  async recipient(address: string, utf8: boolean): Promise<Reply> {
-    return await this.#command(`RCPT TO:<${this.#address(address, utf8)}>`);
-  }
-
-  /** DATA (RFC 5321 §4.1.1.4); after 354 the server awaits `content`, and nothing else. */
-  async data(): Promise<Reply> {
-    return await this.#command('DATA');
-  }
-
-  /** The content and its end; resolves to the verdict on the message. From here on a lost reply leaves open what it was. */
-  async content(parts: readonly Buffer[]): Promise<Reply> {
+  /**
+   * The content and, once `beforeEnd` has resolved, the final dot; resolves to the verdict on the message. When it
+   * rejects, `endSent` tells whether the server may have taken it.
+   */
+  async content(blocks: AsyncIterable<Buffer> | Iterable<Buffer>, beforeEnd: () => Promise<void>): Promise<Reply> {
+    this.endSent = false;
     this.#early = null;
-    for (const block of dotStuffed(parts)) {
+    this.#inContent = true;
+    const stuffing = new DotStuffing();
+    for await (const content of blocks) {
+      for (const block of stuffing.blocks(content)) {
+        if (this.#early !== null || this.#failure !== null) break;
+        if (!this.#socket.write(block)) await this.#drain();
+      }
       if (this.#early !== null || this.#failure !== null) break;
-      if (!this.#socket.write(block)) await this.#drain();
     }
-    return this.#early === null ? await this.#reply(this.#timeouts.finalMs) : this.#cutShort(this.#early);
+    if (this.#early === null && this.#failure === null) await beforeEnd();
+    if (this.#early !== null) return this.#cutShort(this.#early);
+    this.#inContent = false;
+    if (this.#failure !== null) throw this.#failure;
+    this.endSent = true;
+    this.#socket.write(stuffing.end());
+    const [reply] = await this.#replies(1, this.#timeouts.finalMs);
+    return reply!;
   }
 
   /** A server that answers before the content is over gets no more of it: nothing could follow in this session. */
   #cutShort(reply: Reply): Reply {
     this.#fail('connection', `the server answered ${reply.code} before the end of the message`);
     return reply;
+  }
+
+  /** Ends the session at once, within whatever is going on. */
+  abort(): void {
+    this.#fail('connection', 'the session was given up');
   }
 
   /** Says QUIT without waiting for the answer, and closes. */
@@ -123,36 +130,21 @@ export class Relay {
   }
 
   async #hello(name: string): Promise<void> {
-    const reply = await this.#command(`EHLO ${name}`);
-    const words = (reply.code === 250 ? reply.lines.slice(1) : []).map((line) =>
-      line.trim().toUpperCase().split(/\s+/),
-    );
-    const has = (keyword: string): boolean => words.some((line) => line[0] === keyword);
-    const size = Number(words.find((line) => line[0] === 'SIZE')?.[1] ?? 0);
-    // RFC 1870 §4: 0 means that there is no fixed limit.
-    this.#features = {
-      size: Number.isSafeInteger(size) && size > 0 ? size : null,
-      eightBitMime: has('8BITMIME'),
-      smtpUtf8: has('SMTPUTF8'),
-    };
+    const [reply] = await this.#send([`EHLO ${name}`]);
+    this.#features = readFeatures(reply?.code === 250 ? reply.lines.slice(1) : []);
   }
 
-  #address(address: string, utf8: boolean): string {
-    if (utf8 && this.#features.smtpUtf8) return address;
-    const ascii = needsUtf8(address) ? null : wireAddress(address);
-    if (ascii !== null) return ascii;
-    throw new Refusal(553, '5.6.7', `the server of the account cannot send to or from ${address} (no SMTPUTF8)`);
-  }
-
-  async #command(line: string): Promise<Reply> {
+  async #send(lines: readonly string[]): Promise<readonly Reply[]> {
     if (this.#failure !== null) throw this.#failure;
     // Addresses were checked where they came in; this is the last place where a second command could be smuggled.
-    if (/[\r\n\0]/.test(line)) throw new MergeboxError('protocol', 'sending an SMTP command: it holds a line end');
-    this.#socket.write(`${line}\r\n`);
-    return await this.#reply(this.#timeouts.commandMs);
+    if (lines.some((line) => /[\r\n\0]/.test(line))) {
+      throw new MergeboxError('protocol', 'sending an SMTP command: it holds a line end');
+    }
+    this.#socket.write(`${lines.join('\r\n')}\r\n`);
+    return await this.#replies(lines.length, this.#timeouts.commandMs);
   }
 
-  #reply(timeoutMs: number): Promise<Reply> {
+  #replies(count: number, timeoutMs: number): Promise<readonly Reply[]> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== null) {
         reject(this.#failure);
@@ -163,10 +155,13 @@ export class Relay {
         clearTimeout(timer);
         this.#waiting = null;
       };
+      const replies: Reply[] = [];
       this.#waiting = {
-        resolve: (reply) => {
+        take: (reply) => {
+          replies.push(reply);
+          if (replies.length < count) return;
           settle();
-          resolve(reply);
+          resolve(replies);
         },
         reject: (error) => {
           settle();
@@ -193,7 +188,8 @@ export class Relay {
     try {
       for (const reply of this.#reader.push(chunk)) {
         // 421 may come at any time (RFC 5321 §4.2.3) and ends the session after it was passed on.
-        if (this.#waiting !== null) this.#waiting.resolve(reply);
+        if (this.#waiting !== null) this.#waiting.take(reply);
+        else if (this.#inContent) this.#early ??= reply;
         else if (this.#failure === null && reply.code !== 221)
           this.#fail('connection', `the server said ${reply.code}`);
         if (reply.code === 421) this.#fail('connection', reply.text);
@@ -262,6 +258,12 @@ function login(connection: SMTPConnection, user: string, pass: string): Promise<
     connection.once('end', () => reject(new MergeboxError('connection', 'the server closed the connection')));
     connection.login({ user, pass, credentials: { user, pass } }, (error) => (error ? reject(error) : resolve()));
   });
+}
+
+/** What awaits replies. */
+interface Exchange {
+  readonly take: (reply: Reply) => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** nodemailer's errors by their code; the text never holds a password, only what the server said. */

@@ -51,15 +51,8 @@ export function succeeded({ code }: Reply): boolean {
   return code >= 200 && code < 300;
 }
 
-/** The upstream's refusal as an answer to the client. */
-export function refusalOf(reply: Reply, account: string): Refusal {
-  const text = `${reply.text === '' ? 'no reason given' : reply.text} (answer of the server of account ${account})`;
-  // 421 would end the client's session and 53x would make it ask its user for a password: neither is what was meant.
-  if (reply.code === 421 || (reply.code >= 530 && reply.code < 540)) {
-    return new Refusal(451, '4.4.1', `${reply.code} ${text}`);
-  }
-  const kind = reply.code >= 400 && reply.code < 500 ? 4 : 5;
-  // RFC 5321 §4.2.1: anything that is neither success nor a proper refusal is a failure of that server.
-  if (reply.code < 400) return new Refusal(451, '4.5.0', `unexpected reply ${reply.code} ${text}`);
-  return new Refusal(reply.code, reply.enhanced ?? `${kind}.0.0`, text);
+/** What an upstream server, or we in its place, said of a mail that nobody got, as an answer to the client. */
+export function upstreamRefusal({ status, reply }: { readonly status: string; readonly reply: string }): Refusal {
+  const [, code = '554', text = reply] = /^(5\d\d)(?: [245]\.\d{1,3}\.\d{1,3})? ?(.*)$/s.exec(reply) ?? [];
+  return new Refusal(Number(code), `5${status.slice(1)}`, text === '' ? 'refused without a reason' : text);
 }

@@ -2,11 +2,9 @@ import type { Clock } from '../util/clock.js';
 import type { Log } from '../util/log.js';
 import type { Metrics } from '../util/metrics.js';
 import { ContentBudget } from './content.js';
-import { RELAY_TIMEOUTS, type RelayTimeouts, SUBMIT_LIMITS } from './limits.js';
+import { SUBMIT_LIMITS } from './limits.js';
 import { Listener } from './listener.js';
-import type { Certificate, SubmissionListener, SubmissionParts } from './parts.js';
-import { SenderBook } from './sender.js';
-import type { SendingUser } from './types.js';
+import type { Certificate, SubmissionListener, SubmissionParts, Submitter } from './parts.js';
 
 export interface SubmissionOptions {
   readonly listeners: readonly SubmissionListener[];
@@ -14,19 +12,15 @@ export interface SubmissionOptions {
   readonly hostname: string;
   /** Largest message in octets. */
   readonly messageBytes: number;
-  readonly users: readonly SendingUser[];
+  /** Milliseconds that a client waits for the first try of its mail. */
+  readonly waitMs: number;
+  readonly submitter: (user: string) => Submitter | null;
   readonly certificate: Certificate;
   /** Rejects with a MergeboxError when logins cannot be checked now. */
   readonly authenticate: (user: string, password: string, peer: string) => Promise<boolean>;
-  /**
-   * Files a message that the account's server has taken into that account's Sent, unless one with its Message-ID is
-   * there. Rejecting changes nothing for the client.
-   */
-  readonly fileSent: (user: string, account: string, message: Buffer) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly timeouts?: RelayTimeouts;
   /** Milliseconds that closing waits for messages under way. */
   readonly graceMs?: number;
 }
@@ -40,29 +34,28 @@ export interface Submission {
   start(): Promise<readonly SubmissionListenerInfo[]>;
   /** Later connections see this certificate. */
   setCertificate(certificate: Certificate): void;
-  /** Users and accounts of later transactions. */
-  setUsers(users: readonly SendingUser[]): void;
   close(): Promise<void>;
 }
 
 /** The submission service (RFC 6409) on all its listeners. */
 export function createSubmission(options: SubmissionOptions): Submission {
-  let books = senderBooks(options.users);
+  const { hostname, messageBytes, waitMs, clock, log, authenticate, submitter } = options;
+  const messages = options.metrics.counter(
+    'mergebox_submission_messages',
+    'Messages handed in, by what their client was answered',
+    ['result'],
+  );
   const parts: SubmissionParts = {
-    hostname: options.hostname,
-    messageBytes: options.messageBytes,
+    hostname,
+    messageBytes,
+    waitMs,
+    clock,
+    log,
+    authenticate,
+    submitter,
     graceMs: options.graceMs ?? 10_000,
-    timeouts: options.timeouts ?? RELAY_TIMEOUTS,
-    clock: options.clock,
-    log: options.log,
-    budget: new ContentBudget(options.messageBytes * SUBMIT_LIMITS.messagesInMemory),
-    metrics: submissionMetrics(options.metrics),
-    authenticate: options.authenticate,
-    fileSent: options.fileSent,
-    user: (name) => {
-      const senders = books.get(name);
-      return senders === undefined ? null : { name, senders };
-    },
+    budget: new ContentBudget(SUBMIT_LIMITS.contentMemory),
+    metrics: { messages: (result) => messages.add(1, { result }) },
   };
   const listeners = options.listeners.map((each) => new Listener(each, parts, options.certificate));
   const close = async (): Promise<void> => {
@@ -81,21 +74,6 @@ export function createSubmission(options: SubmissionOptions): Submission {
     setCertificate: (certificate) => {
       for (const each of listeners) each.setCertificate(certificate);
     },
-    setUsers: (users) => {
-      books = senderBooks(users);
-    },
     close,
   };
-}
-
-function senderBooks(users: readonly SendingUser[]): ReadonlyMap<string, SenderBook> {
-  return new Map(users.map((user) => [user.name, new SenderBook(user)]));
-}
-
-function submissionMetrics(metrics: Metrics): SubmissionParts['metrics'] {
-  const messages = metrics.counter('mergebox_submission_messages', 'Messages handed in, by what became of them', [
-    'result',
-  ]);
-  const notFiled = metrics.counter('mergebox_submission_not_filed', 'Sent messages that could not be filed in Sent');
-  return { messages: (result) => messages.add(1, { result }), notFiled: () => notFiled.add(1) };
 }

@@ -16,6 +16,7 @@ export const LAYERS: Readonly<Record<string, LayerRule>> = {
   cache: { imports: ['util'] },
   store: { imports: ['util', 'mail'] },
   upstream: { imports: ['util', 'mail', 'wire'], types: ['config'] },
+  probe: { imports: ['util', 'wire', 'upstream'], types: ['config'] },
   mailbox: { imports: ['util', 'mail', 'store', 'cache'] },
   sync: { imports: ['util', 'mail', 'store', 'cache', 'upstream'] },
   imap: { imports: ['util', 'mail', 'wire', 'auth'] },
@@ -24,7 +25,17 @@ export const LAYERS: Readonly<Record<string, LayerRule>> = {
 };
 
 /** The places that join all parts; no layer imports them. */
-const JOINING = new Set(['demo', 'app.ts', 'check.ts', 'cli.ts', 'main.ts', 'user-service.ts', 'version.ts']);
+const JOINING = new Set([
+  'account-command.ts',
+  'account-probe.ts',
+  'demo',
+  'app.ts',
+  'check.ts',
+  'cli.ts',
+  'main.ts',
+  'user-service.ts',
+  'version.ts',
+]);
 
 /** Packages and Node modules that only some layers may use (a prefix that ends in `/` stands for all below it). */
 const OWNED: Readonly<Record<string, readonly string[]>> = {
