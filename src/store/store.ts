@@ -4,7 +4,9 @@ import path from 'node:path';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { Handle, type SqlParams } from './driver.js';
+import { requireHealth } from './health.js';
 import { migrate } from './migrate.js';
+import { damaged, StateFile } from './state-file.js';
 
 /** Reads; inside a `write` they see its own changes. */
 export interface ReadTx {
@@ -38,6 +40,15 @@ export interface Committed {
   readonly names: boolean;
 }
 
+interface Opened {
+  readonly id: string;
+  readonly writer: Handle;
+  readonly readers: readonly Handle[];
+  readonly state: StateFile;
+  readonly modSeq: number;
+  readonly uidValidity: number;
+}
+
 interface Job {
   readonly task: (tx: WriteTx) => Promise<unknown>;
   readonly resolve: (value: unknown) => void;
@@ -62,6 +73,8 @@ export class Store {
   readonly #waitingReads: { take: (reader: Handle) => void; reject: (error: unknown) => void }[] = [];
   readonly #jobs: Job[] = [];
   readonly #listeners = new Set<(committed: Committed) => void>();
+  readonly #state: StateFile;
+  #damaged = false;
   #draining: Promise<void> | null = null;
   /** Called whenever no read is running. */
   #allIdle: () => void = () => undefined;
@@ -69,11 +82,12 @@ export class Store {
   #uidValidity: number;
   #closed = false;
 
-  private constructor(id: string, writer: Handle, readers: readonly Handle[], modSeq: number, uidValidity: number) {
+  private constructor({ id, writer, readers, state, modSeq, uidValidity }: Opened) {
     this.id = id;
     this.#writer = writer;
     this.#readers = readers;
     this.#idleReaders = [...readers];
+    this.#state = state;
     this.#modSeq = modSeq;
     this.#uidValidity = uidValidity;
   }
@@ -84,6 +98,8 @@ export class Store {
       throw new MergeboxError('unavailable', `make the directory ${dir}: ${errorText(error)}`, { cause: error });
     });
     const file = path.join(dir, 'mergebox.db');
+    const state = new StateFile(file);
+    await requireHealth(file, state);
     const writer = await Handle.open(file, 'write');
     const readers: Handle[] = [];
     try {
@@ -91,7 +107,6 @@ export class Store {
       await writer.exec('PRAGMA page_size = 8192');
       await writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000');
       await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY');
-      await quickCheck(writer, file);
       await migrate(writer);
       for (let i = 0; i < READERS; i += 1) {
         const reader = await Handle.open(file, 'read');
@@ -104,7 +119,8 @@ export class Store {
       const meta = await writer.all<{ key: string; value: string }>('SELECT key, value FROM meta');
       const number = (key: string): number => Number(meta.find((row) => row.key === key)?.value ?? 1);
       const id = meta.find((row) => row.key === 'storeId')!.value;
-      return new Store(id, writer, readers, number('modSeq'), number('uidValidity'));
+      await state.opened();
+      return new Store({ id, writer, readers, state, modSeq: number('modSeq'), uidValidity: number('uidValidity') });
     } catch (error) {
       await Promise.all([writer, ...readers].map((handle) => handle.close().catch(() => undefined)));
       if (isMergeboxError(error, 'corrupt') && error.cause !== undefined) throw damaged(file, error.message);
@@ -120,6 +136,9 @@ export class Store {
       (await new Promise<Handle>((take, reject) => this.#waitingReads.push({ take, reject })));
     try {
       return await task(readTx(reader));
+    } catch (error) {
+      this.#notice(error);
+      throw error;
     } finally {
       const next = this.#waitingReads.shift();
       if (next) next.take(reader);
@@ -167,9 +186,29 @@ export class Store {
         this.#allIdle = resolve;
       });
     }
-    await this.#writer.exec('PRAGMA wal_checkpoint(TRUNCATE)').catch(() => undefined);
+    const written = await this.#checkpoint();
     await Promise.all(this.#readers.map((reader) => reader.close()));
     await this.#writer.close();
+    // Without it the next start reads the file through, that is all.
+    if (written) await this.#state.closed().catch(() => undefined);
+  }
+
+  /** Whether all is in the database file now and was readable so far; the state file knows of it. */
+  async #checkpoint(): Promise<boolean> {
+    try {
+      const [result] = await this.#writer.all<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)');
+      if (this.#damaged) await this.#state.damaged();
+      else await this.#state.closing();
+      return result?.busy === 0 && !this.#damaged;
+    } catch {
+      // A full disk, for one: what is in the log is found there again.
+      return false;
+    }
+  }
+
+  /** A damage that shows only when its page is read; the next start must not overlook it. */
+  #notice(error: unknown): void {
+    if (isMergeboxError(error, 'corrupt')) this.#damaged = true;
   }
 
   async #drain(): Promise<void> {
@@ -199,6 +238,7 @@ export class Store {
         units.push(unit);
         frame = `${unit.ending()} RELEASE unit; SAVEPOINT unit`;
       } catch (error) {
+        this.#notice(error);
         job.reject(error);
         frame = '';
         if (await this.#undoUnit()) continue;
@@ -328,19 +368,4 @@ function readTx(handle: Handle): ReadTx {
     all: (sql, params) => handle.all(sql, params),
     get: async <T>(sql: string, params?: SqlParams) => (await handle.all<T>(sql, params))[0],
   };
-}
-
-/** Reads the schema and the free list; a torn header or page shows here, before anything is written. */
-async function quickCheck(db: Handle, file: string): Promise<void> {
-  const rows = await db.all<{ quick_check: string }>('PRAGMA quick_check(1)');
-  const verdict = rows[0]?.quick_check;
-  if (verdict !== 'ok') throw damaged(file, verdict ?? 'no answer');
-}
-
-function damaged(file: string, verdict: string): MergeboxError {
-  return new MergeboxError(
-    'corrupt',
-    `open database ${file}: it is damaged (${verdict}). Stop Mergebox, move the file away and start again: ` +
-      'everything but unsent changes is read again from the servers',
-  );
 }

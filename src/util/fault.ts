@@ -9,6 +9,7 @@ export const FAULT_POINTS = [
   // store: every transaction of a user
   'store.commit',
   'store.committed',
+  'store.closed',
   'migration.applied',
   'migration.committed',
   // pinned files

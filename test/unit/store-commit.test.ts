@@ -250,7 +250,7 @@ t.test('open: a database of a newer Mergebox is refused and left alone', async (
 t.test('open: what is no database, or a damaged one, is refused with what to do', async (t) => {
   const dir = await scratch(t);
   await writeFile(path.join(dir, 'mergebox.db'), Buffer.alloc(8_192, 'not a database '));
-  await t.rejects(Store.open(dir), { code: 'corrupt', message: /mergebox\.db.*move the file away/ });
+  await t.rejects(Store.open(dir), { code: 'corrupt', message: /mergebox\.db.*mergebox rebuild/ });
 });
 
 t.test('open: a place that cannot be written is unavailable', async (t) => {
