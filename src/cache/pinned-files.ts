@@ -19,6 +19,8 @@ export interface PinnedLease {
   add(bytes: Buffer): Promise<string>;
   /** The same in pieces, for what is too large for memory. */
   writer(): Promise<PinnedWriter>;
+  /** For a file that is there already, if it is. */
+  keep(sha256: string): Promise<void>;
   /** Keeps a text beside the file of that name: what is to become of it, for the day when no database says so. */
   note(sha256: string, text: string): Promise<void>;
   /** After this, all that was added before outlives a power cut, and its name may be committed. */
@@ -88,6 +90,7 @@ export class PinnedFiles {
           return writer.commit();
         },
         writer: () => PinnedWriter.open(this.#dir, keep),
+        keep,
         note: async (sha256, text) => {
           const file = this.#file(`${sha256}.${randomInt(1e12)}.json`);
           notes.push(file);

@@ -41,6 +41,7 @@ export async function accountAt(target: Target, options: AccountOptions = {}): P
     authority: 'both',
     onUpstreamDelete: 'trash',
     pollSeconds: 60,
+    leaveOnServer: 'until-deleted',
     connections: options.connections ?? 3,
     folders: options.folders ?? {},
     sent: 'auto',
