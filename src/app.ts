@@ -168,8 +168,21 @@ export class App {
       dataDir,
       status: () => this.#status(),
       sync: (request, signal) => this.#sync(request, signal),
-      release: (request) => this.#forAccount(request, 'released', (service, engine) => service.release(engine)),
-      retry: (request) => this.#forAccount(request, 'trying again', (service, engine) => service.retry(engine)),
+      release: (request) =>
+        this.#forAccount(request, async (service, engine) => {
+          await service.release(engine);
+          return 'released';
+        }),
+      retry: (request) =>
+        this.#forAccount(request, async (service, engine) => {
+          await service.retry(engine, request.action);
+          return 'trying again';
+        }),
+      drop: (request) =>
+        this.#forAccount(request, async (service, engine) => {
+          const saved = await service.drop(engine, request.action);
+          return saved === null ? 'dropped' : `dropped; the mail was only here and is now in ${saved}`;
+        }),
       ready: () => this.#ready,
       metrics: this.#metrics,
       log: this.#log.child({ part: 'admin' }),
@@ -221,8 +234,7 @@ export class App {
 
   async #forAccount(
     { user, account }: AccountRequest,
-    result: string,
-    run: (service: UserService, engine: AccountEngine) => Promise<void>,
+    run: (service: UserService, engine: AccountEngine) => Promise<string>,
   ): Promise<SyncReport> {
     const services = user === undefined ? [...this.#users.values()] : [this.#user(user)];
     const found = services.flatMap((service) =>
@@ -232,7 +244,7 @@ export class App {
     if (found.length > 1)
       throw new MergeboxError('cannot', `several users have an account "${account}": name one with --user`);
     const { service, engine } = found[0]!;
-    await run(service, engine);
+    const result = await run(service, engine);
     return { ok: true, accounts: [{ user: service.name, account, result }] };
   }
 

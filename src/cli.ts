@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { ACCOUNT_USAGE, accountCommand, isAccountCommand } from './account-command.js';
 import { adminSocketPath } from './admin/admin.js';
 import { type AdminAnswer, adminRequest } from './admin/client.js';
 import { type StatusReport, type SyncReport, statusText } from './admin/status.js';
@@ -23,8 +24,11 @@ const USAGE = `mergebox ${VERSION}: one INBOX for all of a person's mail account
                             sync now; with --wait until nothing is left to do
   mergebox release ACCOUNT [--user U]
                             believe the deletions that are held because there are so many
-  mergebox retry ACCOUNT [--user U]
-                            try the changes again that the account's server refused
+  mergebox retry ACCOUNT [ACTION] [--user U]
+                            try the changes again that the account's server refused, or one of them
+  mergebox drop ACCOUNT ACTION [--user U]
+                            give up a refused change; mail that is only here is written to a file
+${ACCOUNT_USAGE}
   mergebox hash-password    read a password on standard input, print the hash for the configuration
 
 Every command takes --config FILE (default ./config.json, or $MERGEBOX_CONFIG).
@@ -47,16 +51,24 @@ type Values = ReturnType<typeof parse>['values'];
 const FAULT = 1;
 const MISUSE = 2;
 
+/** How many arguments a command takes; none where it is not named. */
+const ARGUMENTS: ReadonlyMap<string, number> = new Map([
+  ['release', 1],
+  ['retry', 2],
+  ['drop', 2],
+]);
+
 /** Runs one command line; the exit status. */
 export async function run(args: readonly string[]): Promise<number> {
   try {
+    if (isAccountCommand(args)) return (await accountCommand(args, defaultConfig(), readInput, print)) ? 0 : FAULT;
     const { values, positionals } = parse(args);
     if (values.version) return print(`${VERSION}\n`);
     const [command, ...rest] = positionals;
     if (values.help || command === undefined) return print(USAGE, values.help ? 0 : MISUSE);
-    const takesAccount = command === 'release' || command === 'retry';
-    if (rest.length > (takesAccount ? 1 : 0)) throw new MergeboxError('config', `unexpected argument "${rest.at(-1)}"`);
-    return await dispatch(command, rest[0], values);
+    if (rest.length > (ARGUMENTS.get(command) ?? 0))
+      throw new MergeboxError('config', `unexpected argument "${rest.at(-1)}"`);
+    return await dispatch(command, rest, values);
   } catch (error) {
     process.stderr.write(`mergebox: ${errorText(error)}\n`);
     return isMergeboxError(error, 'config') ? MISUSE : FAULT;
@@ -71,7 +83,7 @@ function parse(args: readonly string[]) {
   }
 }
 
-async function dispatch(command: string, argument: string | undefined, values: Values): Promise<number> {
+async function dispatch(command: string, rest: readonly string[], values: Values): Promise<number> {
   switch (command) {
     case 'serve':
       return serve(values);
@@ -85,7 +97,8 @@ async function dispatch(command: string, argument: string | undefined, values: V
       return sync(values);
     case 'release':
     case 'retry':
-      return forAccount(command, argument, values);
+    case 'drop':
+      return forAccount(command, rest, values);
     case 'hash-password':
       return hash();
     default:
@@ -94,7 +107,11 @@ async function dispatch(command: string, argument: string | undefined, values: V
 }
 
 function load(values: Values, warn?: (text: string) => void): Promise<Config> {
-  return loadConfig(values.config ?? process.env['MERGEBOX_CONFIG'] ?? 'config.json', process.env, warn);
+  return loadConfig(values.config ?? defaultConfig(), process.env, warn);
+}
+
+function defaultConfig(): string {
+  return process.env['MERGEBOX_CONFIG'] ?? 'config.json';
 }
 
 async function serve(values: Values): Promise<number> {
@@ -169,9 +186,23 @@ async function sync(values: Values): Promise<number> {
   );
 }
 
-async function forAccount(command: 'release' | 'retry', account: string | undefined, values: Values): Promise<number> {
+async function forAccount(
+  command: 'release' | 'retry' | 'drop',
+  [account, action]: readonly string[],
+  values: Values,
+): Promise<number> {
   if (account === undefined) throw new MergeboxError('config', `${command}: which account?`);
-  const body = { ...(values.user === undefined ? {} : { user: values.user }), account };
+  if (command === 'drop' && action === undefined) {
+    throw new MergeboxError('config', 'drop: which action? mergebox status lists those that were refused');
+  }
+  if (action !== undefined && !/^[1-9]\d{0,14}$/.test(action)) {
+    throw new MergeboxError('config', `${command}: "${action}" is not the number of an action; see mergebox status`);
+  }
+  const body = {
+    ...(values.user === undefined ? {} : { user: values.user }),
+    account,
+    ...(action === undefined ? {} : { action: Number(action) }),
+  };
   return reportSync(answer<SyncReport>(await ask(await load(values), 'POST', `/api/${command}`, body)));
 }
 
@@ -197,12 +228,17 @@ function answer<T>({ status: code, body }: AdminAnswer): T {
   throw new MergeboxError(code === 404 ? 'nonexistent' : 'unavailable', text);
 }
 
-async function hash(): Promise<number> {
+/** Standard input without the newline that ends it. */
+async function readInput(): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
-  const password = Buffer.concat(chunks)
+  return Buffer.concat(chunks)
     .toString('utf8')
     .replace(/\r?\n$/, '');
+}
+
+async function hash(): Promise<number> {
+  const password = await readInput();
   if (password === '') throw new MergeboxError('config', 'hash-password: no password on standard input');
   return print(`${await hashPassword(password)}\n`);
 }

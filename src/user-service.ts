@@ -1,6 +1,6 @@
-import { access, readdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import type { AccountStatus } from './admin/status.js';
+import type { AccountStatus, RefusedAction } from './admin/status.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
 import { PinnedFiles } from './cache/pinned-files.js';
 import type { AccountConfig, Config, UserConfig } from './config/config.js';
@@ -11,9 +11,10 @@ import { OutgoingMail } from './mailbox/outgoing.js';
 import { PinnedSweeper } from './mailbox/pinned-sweeper.js';
 import { UserMail } from './mailbox/user-mail.js';
 import { openAccounts } from './store/accounts.js';
-import { actionCounts, actionErrors, unparkActions } from './store/actions.js';
+import { actionCounts, actionErrors } from './store/actions.js';
 import { openMergedMailboxes } from './store/mailboxes.js';
 import { pinnedFiles } from './store/messages.js';
+import { dropParked, onlyCopy, type ParkedAction, parkedAction, parkedActions, retryParked } from './store/parked.js';
 import { Store } from './store/store.js';
 import type { SyncContext } from './sync/context.js';
 import type { AccountEngine } from './sync/engine.js';
@@ -24,6 +25,8 @@ import { MergeboxError } from './util/errors.js';
 import type { Log } from './util/log.js';
 import { KeyedMutex } from './util/mutex.js';
 
+/** Refused actions that the status shows of an account. */
+const SHOWN = 100;
 
 /** Everything that runs for one user: store, caches, accounts. Nothing in it can reach another user's. */
 export class UserService {
@@ -109,13 +112,50 @@ export class UserService {
     return engine.release();
   }
 
-  /** Tries the account's refused actions again. */
-  async retry(engine: AccountEngine): Promise<void> {
-    await this.#store.write((tx) => unparkActions(tx, engine.accountId));
+  /** Tries the account's refused actions again, or one of them. Rejects with `nonexistent` for one that is not there. */
+  async retry(engine: AccountEngine, action: number | null): Promise<void> {
+    await this.#store.write((tx) => retryParked(tx, this.#context.book, engine.accountId, action));
+  }
+
+  /**
+   * Gives a refused action up. Mail of which it held the only copy is written to a file first, whose path is returned.
+   * Rejects with `nonexistent` and `cannot`.
+   */
+  async drop(engine: AccountEngine, action: number): Promise<string | null> {
+    const { row, message } = await this.#store.read(async (tx) => {
+      const row = await parkedAction(tx, engine.accountId, action);
+      return { row, message: await onlyCopy(tx, row) };
+    });
+    const saved = message === null ? null : await this.#saveDropped(row.id, message);
+    await this.#store.write(async (tx) =>
+      dropParked(tx, this.#context.book, await parkedAction(tx, engine.accountId, action)),
+    );
+    return saved;
+  }
+
+  async #saveDropped(action: number, messageId: number): Promise<string> {
+    const dir = path.join(this.dir, 'dropped');
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const file = path.join(dir, `${action}.eml`);
+    const handle = await open(file, 'w', 0o600);
+    try {
+      await handle.writeFile(await this.#context.bodies.bytes(messageId));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    return file;
   }
 
   async status(): Promise<AccountStatus[]> {
-    const { counts, errors, sizes } = await this.#store.read(async (tx) => ({
+    const { counts, errors, sizes, parked } = await this.#store.read(async (tx) => ({
+      parked: new Map(
+        await Promise.all(
+          this.sync.engines.map(
+            async ({ accountId }) => [accountId, await parkedActions(tx, accountId, SHOWN)] as const,
+          ),
+        ),
+      ),
       counts: await actionCounts(tx),
       errors: await actionErrors(tx),
       sizes: await tx.all<{ account_id: number; folders: number; messages: number }>(
@@ -134,6 +174,7 @@ export class UserService {
         lastError: state.lastError ?? errors.get(engine.accountId) ?? null,
         pending: counts.get(engine.accountId)?.pending ?? 0,
         parked: counts.get(engine.accountId)?.parked ?? 0,
+        refused: (parked.get(engine.accountId) ?? []).map((action) => refusedAction(this.name, engine.name, action)),
         folders: size?.folders ?? 0,
         messages: size?.messages ?? 0,
       };
@@ -147,6 +188,17 @@ export class UserService {
     await this.#context.bodies.settle();
     await this.#store.close();
   }
+}
+
+function refusedAction(user: string, account: string, action: ParkedAction): RefusedAction {
+  const { created, ...shown } = action;
+  const args = `${account} ${action.id} --user ${user}`;
+  return {
+    ...shown,
+    since: new Date(created * 1_000).toISOString(),
+    retry: `mergebox retry ${args}`,
+    drop: `mergebox drop ${args}`,
+  };
 }
 
 function policyOf(user: UserConfig, account: AccountConfig) {

@@ -4,7 +4,16 @@ import type { Log } from '../util/log.js';
 import type { Metrics } from '../util/metrics.js';
 import type { Secret } from '../util/secret.js';
 import { bearsToken, isOwnHost } from './access.js';
-import { type AccountRequest, accountRequest, readJsonBody, type SyncRequest, syncRequest } from './request.js';
+import {
+  type AccountRequest,
+  type ActionRequest,
+  accountRequest,
+  actionRequest,
+  dropRequest,
+  readJsonBody,
+  type SyncRequest,
+  syncRequest,
+} from './request.js';
 import type { StatusReport, SyncReport } from './status.js';
 
 /** What the handler shows and does. */
@@ -14,8 +23,10 @@ export interface AdminSources {
   sync(request: SyncRequest, signal: AbortSignal): Promise<SyncReport>;
   /** Believes the deletions that an account's mass-deletion guard holds. Rejects as `sync` does. */
   release(request: AccountRequest): Promise<SyncReport>;
-  /** Tries an account's refused actions again. Rejects as `sync` does. */
-  retry(request: AccountRequest): Promise<SyncReport>;
+  /** Tries an account's refused actions again, or one of them. Rejects as `sync` does. */
+  retry(request: ActionRequest): Promise<SyncReport>;
+  /** Gives a refused action up. Rejects as `sync` does, and with `cannot`. */
+  drop(request: ActionRequest & { readonly action: number }): Promise<SyncReport>;
   /** True once all listeners accept. */
   ready(): boolean;
   readonly metrics: Metrics;
@@ -62,7 +73,14 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
     '/api/retry',
     {
       method: 'POST',
-      run: async ({ retry }, request) => json(200, await retry(accountRequest(await readJsonBody(request)))),
+      run: async ({ retry }, request) => json(200, await retry(actionRequest(await readJsonBody(request)))),
+    },
+  ],
+  [
+    '/api/drop',
+    {
+      method: 'POST',
+      run: async ({ drop }, request) => json(200, await drop(dropRequest(await readJsonBody(request)))),
     },
   ],
   [

@@ -37,19 +37,41 @@ export async function readJsonBody(request: IncomingMessage): Promise<Readonly<R
   throw new MergeboxError('protocol', 'the body is not a JSON object');
 }
 
-/** What `POST /api/release` and `POST /api/retry` name. */
+/** What `POST /api/release` names. */
 export interface AccountRequest {
   readonly user?: string;
   readonly account: string;
 }
 
-/** The body of `POST /api/release` and `POST /api/retry`; throws `protocol` naming the key that is wrong. */
+/** The body of `POST /api/release`; throws `protocol` naming the key that is wrong. */
 export function accountRequest(body: Readonly<Record<string, unknown>>): AccountRequest {
   const { user, account, ...others } = body;
   refuseOthers(others, 'user, account');
   if (user !== undefined && typeof user !== 'string') throw wrong('user', 'a string');
   if (typeof account !== 'string') throw wrong('account', 'a string');
   return { ...(user === undefined ? {} : { user }), account };
+}
+
+/** What `POST /api/retry` and `POST /api/drop` name: a refused action of the account, or all of them. */
+export interface ActionRequest extends AccountRequest {
+  readonly action: number | null;
+}
+
+/** The body of `POST /api/retry`; throws `protocol` naming the key that is wrong. */
+export function actionRequest(body: Readonly<Record<string, unknown>>): ActionRequest {
+  const { user, account, action, ...others } = body;
+  refuseOthers(others, 'user, account, action');
+  if (action !== undefined && !(typeof action === 'number' && Number.isSafeInteger(action) && action > 0)) {
+    throw wrong('action', 'the number of a refused action');
+  }
+  return { ...accountRequest({ ...(user === undefined ? {} : { user }), account }), action: action ?? null };
+}
+
+/** The body of `POST /api/drop`, which names one action; throws `protocol` naming the key that is wrong. */
+export function dropRequest(body: Readonly<Record<string, unknown>>): ActionRequest & { readonly action: number } {
+  const { action, ...request } = actionRequest(body);
+  if (action === null) throw wrong('action', 'the number of a refused action');
+  return { ...request, action };
 }
 
 /** The body of `POST /api/sync`; throws `protocol` naming the key that is wrong. */

@@ -1,6 +1,32 @@
 /** What an account does now. `failed: …` needs a person; everything else is retried by itself. */
 export type AccountState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
 
+/** One action that an account's server refused for good. Clients see what the server has until it is tried again. */
+export interface RefusedAction {
+  readonly id: number;
+  readonly kind: string;
+  /** The copy it is about; null where there is none. */
+  readonly folder: string | null;
+  readonly uidValidity: number | null;
+  readonly uid: number | null;
+  /** The folder it was to go to, or that was to be made, renamed or deleted. */
+  readonly target: string | null;
+  /** Flags that were to be set (`+`) and cleared (`-`). */
+  readonly flags: string | null;
+  /** Who asked for it. */
+  readonly reason: string;
+  /** ISO 8601. */
+  readonly since: string;
+  readonly attempts: number;
+  /** In the server's words. */
+  readonly error: string | null;
+  /** Mergebox has the only copy of the mail: dropping it writes it to a file first. */
+  readonly onlyCopy: boolean;
+  /** Command lines. */
+  readonly retry: string;
+  readonly drop: string;
+}
+
 export interface AccountStatus {
   readonly user: string;
   readonly account: string;
@@ -11,6 +37,8 @@ export interface AccountStatus {
   readonly pending: number;
   /** Actions that the server refused for good and that wait for a person. */
   readonly parked: number;
+  /** The first of them. */
+  readonly refused: readonly RefusedAction[];
   readonly lastError: string | null;
   readonly folders: number;
   /** Copies known in all its folders. */
@@ -57,11 +85,29 @@ export function statusText(report: StatusReport): string {
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd();
-  const lines = report.accounts.flatMap(({ lastError }, index) => [
+  const lines = report.accounts.flatMap(({ lastError, parked, refused }, index) => [
     line(rows[index] ?? []),
     ...(lastError === null ? [] : [`  last error: ${lastError}`]),
+    ...refused.flatMap(refusedLines),
+    ...(parked > refused.length && refused.length > 0 ? [`  and ${parked - refused.length} more`] : []),
   ]);
   const { waiting, held } = report.queue;
   const summary = `queue: ${waiting} waiting, ${held} held; ${report.healthy ? 'healthy' : 'NOT HEALTHY'}`;
   return `${[line(head), ...lines, summary].join('\n')}\n`;
+}
+
+function refusedLines(action: RefusedAction): string[] {
+  const { id, kind, folder, uid, target, flags, reason, since, error, onlyCopy, retry, drop } = action;
+  const what = [
+    kind,
+    ...(flags === null ? [] : [flags]),
+    ...(folder === null ? [] : [`of UID ${uid ?? '?'} in "${folder}"`]),
+    ...(target === null ? [] : [`${kind.endsWith('folder') ? 'of' : 'to'} "${target}"`]),
+  ];
+  return [
+    `  refused ${id}: ${what.join(' ')}, asked for ${since} (${reason})`,
+    `    ${error ?? 'refused'}`,
+    ...(onlyCopy ? ['    the mail is only here; dropping it writes it to a file'] : []),
+    `    ${retry}   or   ${drop}`,
+  ];
 }

@@ -136,14 +136,6 @@ export async function actionErrors(tx: ReadTx): Promise<Map<number, string>> {
   return new Map(rows.map((row) => [row.account_id, row.last_error]));
 }
 
-/** Lets an account's refused actions be tried again. */
-export async function unparkActions(tx: WriteTx, accountId: number): Promise<void> {
-  await tx.run("UPDATE action SET state = 'pending', next_try = 0 WHERE account_id = ? AND state = 'parked'", [
-    accountId,
-  ]);
-  tx.owe(accountId);
-}
-
 /** Removes actions that were executed and acknowledged; accounts with actions that waited for them hear of it. */
 export async function removeActions(tx: WriteTx, ids: readonly number[]): Promise<void> {
   const json = jsonIds(ids);
@@ -163,16 +155,17 @@ export async function recordAttempt(tx: WriteTx, ids: readonly number[]): Promis
   ]);
 }
 
-/** Records a failed try: tried again at `nextTry` (Unix seconds), or never on its own when `parked`. */
+/** Records a failed try; the next is made at `nextTry` (Unix seconds). */
 export async function recordFailure(
   tx: WriteTx,
   ids: readonly number[],
-  failure: { error: string; nextTry: number; parked: boolean },
+  failure: { error: string; nextTry: number },
 ): Promise<void> {
-  await tx.run(
-    'UPDATE action SET last_error = ?, next_try = ?, state = ? WHERE id IN (SELECT value FROM json_each(?))',
-    [failure.error, failure.nextTry, failure.parked ? 'parked' : 'pending', jsonIds(ids)],
-  );
+  await tx.run('UPDATE action SET last_error = ?, next_try = ? WHERE id IN (SELECT value FROM json_each(?))', [
+    failure.error,
+    failure.nextTry,
+    jsonIds(ids),
+  ]);
 }
 
 /** Writes down what was destroyed upstream, in the transaction that acknowledges it. */

@@ -54,11 +54,11 @@ export async function syncFolderList(
 ): Promise<string[]> {
   const known = new Map((await foldersOf(tx, account.id)).map((folder) => [folder.path, folder]));
   const deleting = await tx.all<{ detail: string }>(
-    "SELECT detail FROM action WHERE account_id = ? AND kind = 'delete-folder'",
+    "SELECT detail FROM action WHERE account_id = ? AND kind = 'delete-folder' AND state = 'pending'",
     [account.id],
   );
   const owed = await tx.all<{ folder_id: number; detail: string }>(
-    "SELECT folder_id, detail FROM action WHERE account_id = ? AND kind = 'rename-folder'",
+    "SELECT folder_id, detail FROM action WHERE account_id = ? AND kind = 'rename-folder' AND state = 'pending'",
     [account.id],
   );
   const hidden = new Set(deleting.map((row) => row.detail));
@@ -72,6 +72,7 @@ export async function syncFolderList(
     else await updateFolder(tx, row, folder);
     known.delete(folder.path);
   }
+  await clearParkedCreations(tx, account.id, listed);
   const targets = owed.map((row) => (JSON.parse(row.detail) as { to: string }).to);
   const isRenamed = ({ path, delimiter }: FolderRow): boolean =>
     targets.some((to) => path === to || path.startsWith(to + (delimiter ?? '/')));
@@ -84,6 +85,16 @@ export async function syncFolderList(
     missing.filter((folder) => confirmedGone.has(folder.path)),
   );
   return missing.map((folder) => folder.path);
+}
+
+/** A refused creation is settled when the folder is there all the same. */
+async function clearParkedCreations(tx: WriteTx, accountId: number, listed: readonly ListedFolder[]): Promise<void> {
+  await tx.run(
+    `DELETE FROM action WHERE account_id = ? AND kind = 'create-folder' AND state = 'parked' AND (
+       CASE WHEN folder_id IS NULL THEN json_extract(detail, '$.folder')
+       ELSE (SELECT path FROM folder WHERE folder.id = action.folder_id) END) IN (SELECT value FROM json_each(?))`,
+    [accountId, JSON.stringify(listed.map((folder) => folder.path))],
+  );
 }
 
 /** Folders that are gone upstream go; one that mail is on its way into is made again, so that nothing is lost. */

@@ -7,7 +7,7 @@ import { type CopyRow, type EntryRow, type FolderRow, jsonIds } from './rows.js'
 import type { WriteTx } from './store.js';
 
 /** Takes copies out of their mirrors: clients see them expunged. */
-async function hideInMirrors(tx: WriteTx, copies: readonly CopyRow[]): Promise<void> {
+export async function hideInMirrors(tx: WriteTx, copies: readonly CopyRow[]): Promise<void> {
   const mirrors = await mirrorsOf(tx, new Set(copies.map((copy) => copy.folder_id)));
   for (const [folderId, mirror] of mirrors) {
     const uids = copies
@@ -54,6 +54,17 @@ export async function dropCopies(tx: WriteTx, book: AccountBook, copies: readonl
     "DELETE FROM action WHERE copy_id IN (SELECT value FROM json_each(?)) AND kind NOT IN ('copy', 'move')",
     [ids],
   );
+  // What was refused for them is of no use any more.
+  await tx.run(
+    `DELETE FROM action WHERE state = 'parked'
+     AND (copy_id IN (SELECT value FROM json_each(?)) OR target_id IN (SELECT value FROM json_each(?)))`,
+    [ids, ids],
+  );
+  await settleContents(tx, book, copies);
+}
+
+/** After these copies were taken from their entries and contents: what is left of both. */
+export async function settleContents(tx: WriteTx, book: AccountBook, copies: readonly CopyRow[]): Promise<void> {
   const messages = new Set(copies.map((copy) => copy.message_id));
   // Entries elsewhere may show these very bytes without a copy of their own that has them.
   const showing = await tx.all<{ id: number }>(

@@ -1,8 +1,9 @@
-import type { FlagText } from '../mail/flags.js';
+import { addFlags, type FlagText, removeFlags } from '../mail/flags.js';
 import { agreedFlags, owedChange } from '../mail/reconcile.js';
 import { oweFlags, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
-import type { FlagChange } from '../upstream/port.js';
+import type { FlagChange, FolderRef } from '../upstream/port.js';
+import { isMergeboxError, type MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { groupBy } from '../util/group.js';
 import { authorise } from './authorise.js';
@@ -24,15 +25,7 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
   if (folder && folder.uid_validity !== null) {
     const ref = { path: folder.path, uidValidity: folder.uid_validity };
     for (const [, same] of groupBy(pushes, ({ change }) => JSON.stringify(change))) {
-      const { change } = same[0]!;
-      if (change.add.length === 0 && change.remove.length === 0) continue;
-      const destroys = change.add.includes('\\Deleted');
-      await context.upstream.storeFlags(
-        ref,
-        same.map((push) => push.uid),
-        change,
-        ...(destroys ? [authorise(context, same.map((push) => push.action))] : []),
-      );
+      await send(context, ref, same, same[0]!.change);
       faultPoint('flags.sent');
     }
   }
@@ -55,6 +48,59 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
     );
   });
   faultPoint('flags.acknowledged');
+}
+
+async function send(context: SyncContext, ref: FolderRef, same: readonly Push[], change: FlagChange): Promise<void> {
+  if (change.add.length === 0 && change.remove.length === 0) return;
+  const destroys = change.add.includes('\\Deleted');
+  await context.upstream.storeFlags(
+    ref,
+    same.map((push) => push.uid),
+    change,
+    ...(destroys
+      ? [
+          authorise(
+            context,
+            same.map((push) => push.action),
+          ),
+        ]
+      : []),
+  );
+}
+
+/**
+ * Pushes the flags of one copy each by itself, so that one its server refuses keeps no other back. What it took counts
+ * as agreed on. Returns the last refusal, null when nothing was refused.
+ */
+export async function pushFlagsOneByOne(context: SyncContext, action: LoadedAction): Promise<MergeboxError | null> {
+  const { copy, folder } = action;
+  const [push] = plan(action);
+  if (!push || !copy || folder?.uid_validity == null) return null;
+  const { add, remove } = push.change;
+  if (add.length + remove.length < 2) return null;
+  const ref = { path: folder.path, uidValidity: folder.uid_validity };
+  let base = copy.base;
+  let refusal: MergeboxError | null = null;
+  const single = [
+    ...add.map((flag) => ({ add: [flag], remove: [] })),
+    ...remove.map((flag) => ({ add: [], remove: [flag] })),
+  ];
+  for (const change of single) {
+    try {
+      await send(context, ref, [push], change);
+      base = addFlags(removeFlags(base, change.remove), change.add);
+    } catch (error) {
+      if (!isMergeboxError(error, 'refused')) throw error;
+      refusal = error;
+    }
+  }
+  await context.store.write((tx) => tx.run('UPDATE copy SET base = ? WHERE id = ?', [base, copy.id]));
+  return refusal;
+}
+
+/** What the server is asked for, the same for all copies that change alike. */
+export function changeKey(action: LoadedAction): string {
+  return JSON.stringify(plan(action)[0]?.change ?? null);
 }
 
 function plan(action: LoadedAction): Push[] {

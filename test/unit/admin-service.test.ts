@@ -23,6 +23,7 @@ const account: AccountStatus = {
   lastSync: '2024-01-01T00:00:00.000Z',
   pending: 0,
   parked: 0,
+  refused: [],
   lastError: null,
   folders: 3,
   messages: 1_234,
@@ -49,7 +50,7 @@ async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Run
   const dataDir = changes.dataDir ?? test.testdir({});
   const asked: SyncRequest[] = [];
   const accounts: unknown[] = [];
-  const forAccount = (what: 'release' | 'retry') => async (request: AccountRequest) => {
+  const forAccount = (what: 'release' | 'retry' | 'drop') => async (request: AccountRequest) => {
     accounts.push({ what, ...request });
     return { ok: true, accounts: [] };
   };
@@ -66,6 +67,7 @@ async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Run
     },
     release: forAccount('release'),
     retry: forAccount('retry'),
+    drop: forAccount('drop'),
     ready: () => true,
     metrics: new Metrics(),
     log: silentLog(),
@@ -163,7 +165,7 @@ t.test('sync takes user, account, wait and timeoutMs, and nothing else', async (
   t.match(await post(`${' '.repeat(MAX_BODY - 1)}{}`), { status: 413 });
 });
 
-t.test('release and retry take an account, a user if need be, and a token', async (t) => {
+t.test('release, retry and drop take an account, a user and an action if need be, and a token', async (t) => {
   const { get, accounts } = await run(t);
   const post = (url: string, body: unknown) => get(url, bearer('let-me-in'), JSON.stringify(body));
   t.match(await get('/api/release', { method: 'POST' }), { status: 401 });
@@ -171,9 +173,16 @@ t.test('release and retry take an account, a user if need be, and a token', asyn
   t.match(await post('/api/retry', { account: 'work', user: 'alice' }), { status: 200 });
   t.match(await post('/api/retry', {}), { status: 400, body: /account: expected a string/ });
   t.match(await post('/api/retry', { account: 'work', all: true }), { status: 400, body: /unknown key/ });
+  t.match(await post('/api/retry', { account: 'work', action: 7 }), { status: 200 });
+  t.match(await post('/api/retry', { account: 'work', action: '7' }), { status: 400, body: /action: expected/ });
+  t.match(await post('/api/drop', { account: 'work' }), { status: 400, body: /action: expected/ });
+  t.match(await get('/api/drop', { method: 'POST' }), { status: 401 });
+  t.match(await post('/api/drop', { account: 'work', action: 8 }), { status: 200 });
   t.same(accounts, [
     { what: 'release', account: 'work' },
-    { what: 'retry', account: 'work', user: 'alice' },
+    { what: 'retry', account: 'work', user: 'alice', action: null },
+    { what: 'retry', account: 'work', action: 7 },
+    { what: 'drop', account: 'work', action: 8 },
   ]);
 });
 
@@ -244,6 +253,7 @@ t.test('a second daemon on the same dataDir is refused, a dead one’s socket is
     sync: async () => ({ ok: true, accounts: [] }),
     release: async () => ({ ok: true, accounts: [] }),
     retry: async () => ({ ok: true, accounts: [] }),
+    drop: async () => ({ ok: true, accounts: [] }),
     metrics: new Metrics(),
     log: silentLog(),
   });
@@ -327,6 +337,58 @@ t.test('statusText shows a line per account and what is wrong', async (t) => {
       'queue: 2 waiting, 1 held; NOT HEALTHY',
     ].join('\n')}\n`,
   );
+});
+
+t.test('statusText shows what was refused, why, and the commands that settle it', async (t) => {
+  const common = { uidValidity: 5, flags: null, since: '2024-01-02T00:00:00.000Z', attempts: 1, onlyCopy: false };
+  const commands = (id: number) => ({ retry: `mergebox retry work ${id}`, drop: `mergebox drop work ${id}` });
+  const text = statusText({
+    ...report,
+    healthy: false,
+    accounts: [
+      {
+        ...account,
+        parked: 4,
+        refused: [
+          {
+            ...common,
+            id: 7,
+            kind: 'flags',
+            folder: 'INBOX',
+            uid: 12,
+            target: null,
+            flags: '+$Work',
+            reason: 'client: STORE',
+            error: 'NO [LIMIT] keywords',
+            ...commands(7),
+          },
+          {
+            ...common,
+            id: 9,
+            kind: 'append',
+            folder: null,
+            uidValidity: null,
+            uid: null,
+            target: 'Sent',
+            reason: 'client: APPEND',
+            error: 'NO [OVERQUOTA] full',
+            onlyCopy: true,
+            ...commands(9),
+          },
+        ],
+      },
+    ],
+  });
+  t.same(text.split('\n').slice(2, -2), [
+    '  refused 7: flags +$Work of UID 12 in "INBOX", asked for 2024-01-02T00:00:00.000Z (client: STORE)',
+    '    NO [LIMIT] keywords',
+    '    mergebox retry work 7   or   mergebox drop work 7',
+    '  refused 9: append to "Sent", asked for 2024-01-02T00:00:00.000Z (client: APPEND)',
+    '    NO [OVERQUOTA] full',
+    '    the mail is only here; dropping it writes it to a file',
+    '    mergebox retry work 9   or   mergebox drop work 9',
+    '  and 2 more',
+  ]);
 });
 
 t.test('isHealthy wants no attention for what mends itself soon', async (t) => {
