@@ -93,8 +93,12 @@ export class MemoryUser {
     return () => this.#listeners.delete(listener);
   }
 
+  tell(change: UserChange): void {
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+
   #tell(mailboxes: readonly string[], names: boolean): void {
-    for (const listener of [...this.#listeners]) listener({ mailboxes, names });
+    this.tell({ mailboxes, names });
   }
 
   /** As `mailbox`, for the target of a copy; throws `trycreate`. */
@@ -119,8 +123,14 @@ export class MemoryUser {
   list(): MailboxInfo[] {
     const infos: MailboxInfo[] = [];
     const parents = new Set<string>();
-    for (const [name, { role }] of this.#mailboxes) {
-      infos.push({ name, role, selectable: true, subscribed: this.#subscribed.has(name) });
+    for (const [name, { role, mailbox }] of this.#mailboxes) {
+      infos.push({
+        name,
+        mailboxId: mailbox.mailboxId,
+        role,
+        selectable: true,
+        subscribed: this.#subscribed.has(name),
+      });
       for (let at = name.indexOf('/'); at >= 0; at = name.indexOf('/', at + 1)) parents.add(name.slice(0, at));
     }
     for (const name of parents) {
@@ -264,6 +274,7 @@ class MemorySession implements UserSession {
       if (value === null) annotations.delete(entry);
       else annotations.set(entry, value);
     }
+    this.#user.tell({ mailboxes: [], names: false, annotations: [{ mailbox: name, entries: [...changes.keys()] }] });
   }
 
   onChange(listener: (change: UserChange) => void): () => void {

@@ -51,6 +51,8 @@ export interface UserChange {
   readonly mailboxes: readonly string[];
   /** Whether mailboxes came, went or were renamed, or subscriptions changed. */
   readonly names: boolean;
+  /** Annotations that were set or removed; the empty name is the server. */
+  readonly annotations?: readonly { readonly mailbox: string; readonly entries: readonly string[] }[];
 }
 
 export interface QuotaRoot {
@@ -71,6 +73,8 @@ export interface MailboxInfo {
   readonly subscribed: boolean;
   /** True for a name that only a subscription remembers (RFC 5258 \NonExistent); LIST shows it to SUBSCRIBED alone. */
   readonly nonexistent?: boolean;
+  /** Absent for a name that is no mailbox. */
+  readonly mailboxId?: string;
 }
 
 export interface MailboxStatus {

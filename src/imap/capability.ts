@@ -39,6 +39,8 @@ const LOGGED_IN = [
   'SEARCHRES',
   'WITHIN',
   'MULTIAPPEND',
+  'NOTIFY',
+  'MULTISEARCH',
   'OBJECTID',
   'PREVIEW',
   'SAVEDATE',

@@ -119,6 +119,10 @@ export class Connection implements SessionIo {
     this.#started = performance.now();
   }
 
+  wake(): void {
+    this.#signal();
+  }
+
   async readLine(maxBytes: number): Promise<Buffer> {
     this.#reader.expectLine(maxBytes);
     const event = await this.#next();
@@ -230,6 +234,7 @@ export class Connection implements SessionIo {
         return event;
       }
       if (this.#ended || this.out.closed) throw new ConnectionEnded();
+      if (this.#session.hasNews) await this.#session.tellNews();
       await this.out.drain();
       // Something may have come while the client took its answers.
       if (this.#signals === seen) await this.#wait();

@@ -57,12 +57,13 @@ export class Selected {
     return this.mailbox.listing;
   }
 
-  /** Announces what is new (RFC 9051 §7.5.1); mail that arrived is claimed, so that it is \Recent for no later session. */
-  async poll(out: Output, options: PollOptions): Promise<void> {
+  /** Announces what is new (RFC 9051 §7.5.1); mail that arrived is claimed, so that it is \Recent for no later session. True when some did. */
+  async poll(out: Output, options: PollOptions): Promise<boolean> {
     if (this.#learnKeywords()) this.announceFlags(out);
     const arrived = await this.tracker.poll(out, options);
     // A claim that fails only means that somebody else sees \Recent as well, which RFC 3501 §2.3.2 lets happen.
     if (arrived && !this.readOnly && this.tracker.hasRecent) await this.mailbox.recentFrom(true).catch(() => undefined);
+    return arrived;
   }
 
   /** `* FLAGS (…)` and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1). */

@@ -1,15 +1,21 @@
 import type { Log } from '../util/log.js';
 import type { CommandEvent } from '../wire/command-reader.js';
 import { formatQuoted } from '../wire/format.js';
+import type { NotifyGroup } from '../wire/notify.js';
 import { ParseError } from '../wire/parse-error.js';
 import type { Backend, Mailbox, UserSession } from './backend.js';
 import { capabilities } from './capability.js';
 import type { State, TableCommand } from './command.js';
 import { ConnectionEnded } from './connection-ended.js';
+import { FetchRun } from './fetch-run.js';
 import type { ImapLimits } from './limits.js';
+import { Notifier, type SelectedEvents } from './notifier.js';
 import type { Output } from './output.js';
 import { bad, type Reply, replyLine, replyToError } from './reply.js';
 import { Selected } from './selected.js';
+
+/** What a client hears that never sent NOTIFY. */
+const ALL_EVENTS: SelectedEvents = { flags: true, delayed: false, plan: null };
 
 /** What a session needs of the connection under it. */
 export interface SessionIo {
@@ -22,6 +28,8 @@ export interface SessionIo {
   readonly loginAllowed: boolean;
   /** Sends what is gathered and waits for a line of at most `maxBytes`; throws `ParseError` for a longer one. */
   readLine(maxBytes: number): Promise<Buffer>;
+  /** Lets the connection look for news (`Session.hasNews`) when no command runs. */
+  wake(): void;
   startTls(): Promise<void>;
   /** Whether `compress` was called. */
   readonly compressed: boolean;
@@ -60,6 +68,9 @@ export class Session {
   #utf8 = false;
   #rev2 = false;
   #badCommands = 0;
+  #notifier: Notifier | null = null;
+  #selectedNews = false;
+  #unwatch: () => void = () => undefined;
   loginFailures = 0;
   /** How much of the running command is done, of how much in all; null when nobody counts. */
   progress: (() => readonly [number, number]) | null = null;
@@ -183,10 +194,13 @@ export class Session {
   async select(mailbox: Mailbox, readOnly: boolean): Promise<Selected> {
     this.unselect();
     this.#selected = await Selected.create(mailbox, { readOnly, recent: !this.#rev2 });
+    this.#watch();
     return this.#selected;
   }
 
   unselect(): void {
+    this.#unwatch();
+    this.#selectedNews = false;
     this.#selected?.close();
     this.#selected = null;
   }
@@ -206,9 +220,51 @@ export class Session {
     await reply.after?.();
   }
 
-  /** Announces what happened in the selected mailbox. */
+  /** Announces what happened in the selected mailbox, as far as the client wants to know (RFC 5465 §6.1). */
   async poll(expunge: boolean): Promise<void> {
-    await this.#selected?.poll(this.out, { expunge, modSeq: this.#condstore, vanished: this.#qresync });
+    const selected = this.#selected;
+    const events = this.#notifier === null ? ALL_EVENTS : this.#notifier.selected;
+    if (selected === null || events === null) return;
+    const last = selected.tracker.lastUid;
+    const options = { expunge, flags: events.flags, modSeq: this.#condstore, vanished: this.#qresync };
+    if ((await selected.poll(this.out, options)) && events.plan !== null) {
+      await new FetchRun(this, { tag: '', uid: true }, events.plan, selected.tracker.positionsAbove(last)).run();
+    }
+  }
+
+  /** What the client wants to be told without asking; null before it said anything about it. */
+  get notifier(): Notifier | null {
+    return this.#notifier;
+  }
+
+  /** From now on the client is told of these events, and of nothing else (RFC 5465 §3.1). */
+  async notify(groups: readonly NotifyGroup[]): Promise<void> {
+    const next = await Notifier.start(this, groups, () => this.io.wake());
+    this.#notifier?.stop();
+    this.#notifier = next;
+    this.#watch();
+  }
+
+  /** Whether there is something to say though no command runs. */
+  get hasNews(): boolean {
+    return this.#selectedNews || this.#notifier?.hasNews === true;
+  }
+
+  /** Says it. */
+  async tellNews(): Promise<void> {
+    this.#selectedNews = false;
+    await this.poll(this.#notifier?.selected?.delayed !== true);
+    await this.#notifier?.tell(this);
+  }
+
+  #watch(): void {
+    this.#unwatch();
+    const events = this.#notifier?.selected ?? null;
+    if (this.#selected === null || events === null) return;
+    this.#unwatch = this.#selected.mailbox.onChange(() => {
+      this.#selectedNews = true;
+      this.io.wake();
+    });
   }
 
   /** RFC 7162 §3.2.7, §3.2.9: once everything is told, the MODSEQ the client is at. */
@@ -268,6 +324,8 @@ export class Session {
   /** Lets go of everything; the connection is gone. */
   close(): void {
     this.unselect();
+    this.#notifier?.stop();
+    this.#notifier = null;
     this.#user?.close();
     this.#user = null;
   }

@@ -7,6 +7,8 @@ import { writeVanished } from './vanished.js';
 export interface PollOptions {
   /** False while a command that names messages by sequence number is answered (RFC 9051 §7.5.1). */
   readonly expunge: boolean;
+  /** Whether flags that changed are told; only a client that said so is not (RFC 5465 §6.1). */
+  readonly flags: boolean;
   /** Whether FETCH responses carry MODSEQ (RFC 7162 §3.2). */
   readonly modSeq: boolean;
   /** Whether removals are told as VANISHED (RFC 7162 §3.2.10). */
@@ -67,6 +69,17 @@ export class Tracker {
     return this.#length - lowerBound(this.#uids, this.#length, this.recentFrom);
   }
 
+  /** The UID of the last message, 0 without one. */
+  get lastUid(): number {
+    return this.#length === 0 ? 0 : this.#uids[this.#length - 1]!;
+  }
+
+  /** Positions (sequence numbers less one) of the messages with higher UIDs than this. */
+  positionsAbove(uid: number): number[] {
+    const from = lowerBound(this.#uids, this.#length, uid + 1);
+    return Array.from({ length: this.#length - from }, (_, i) => from + i);
+  }
+
   /** The sequence number of a UID, or 0. */
   sequence(uid: number): number {
     return indexOfUid(this.#uids, this.#length, uid) + 1;
@@ -116,7 +129,7 @@ export class Tracker {
       out.text(`* ${this.#length} EXISTS\r\n`);
       if (this.hasRecent) out.text(`* ${this.recent} RECENT\r\n`);
     }
-    await this.#changes(before, out, options.modSeq);
+    if (options.flags) await this.#changes(before, out, options.modSeq);
     return this.#length > before;
   }
 

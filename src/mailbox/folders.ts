@@ -19,6 +19,7 @@ import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
+import { objectId } from './object-id.js';
 
 /**
  * CREATE (RFC 9051 §6.3.4): below `Accounts/<id>/` a folder is made there; any other name becomes a folder of the default
@@ -90,7 +91,7 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
       await tx.run('UPDATE mailbox SET name = ? WHERE folder_id = ?', [to + suffix, each.id]);
       tx.touchNames();
     }
-    const detail = JSON.stringify({ from: folder.path, to: target.path });
+    const detail = JSON.stringify({ from: folder.path, to: target.path, name: from, toName: to });
     await owe(
       tx,
       [{ accountId: account.id, kind: 'rename-folder', folderId: folder.id, detail }],
@@ -121,6 +122,7 @@ export async function subscribeMailbox(context: MailContext, name: string, subsc
 
 export interface MailboxInfo {
   readonly name: string;
+  readonly mailboxId?: string;
   readonly role: Role | null;
   readonly selectable: boolean;
   readonly subscribed: boolean;
@@ -129,14 +131,15 @@ export interface MailboxInfo {
 /** Every mailbox, the names above mirrors, and subscribed names without a mailbox. */
 export async function listMailboxes(context: MailContext): Promise<MailboxInfo[]> {
   return context.store.read(async (tx) => {
-    const rows = await tx.all<{ name: string; role: Role | null; selectable: number | null }>(
-      'SELECT mailbox.name, mailbox.role, folder.selectable FROM mailbox LEFT JOIN folder ON folder.id = mailbox.folder_id',
+    const rows = await tx.all<{ id: number; name: string; role: Role | null; selectable: number | null }>(
+      'SELECT mailbox.id, mailbox.name, mailbox.role, folder.selectable FROM mailbox LEFT JOIN folder ON folder.id = mailbox.folder_id',
     );
     const subscribed = await subscriptions(tx);
     const infos = new Map<string, MailboxInfo>();
     for (const row of rows) {
       infos.set(row.name, {
         name: row.name,
+        mailboxId: objectId('F', context.store.id, row.id),
         role: row.role,
         selectable: row.selectable !== 0,
         subscribed: subscribed.has(row.name),
@@ -253,7 +256,8 @@ async function ownFolder(
 async function requireSettled(tx: ReadTx, folder: FolderRow, name: string): Promise<void> {
   const busy = await tx.get(
     `SELECT 1 FROM copy WHERE folder_id = ? AND (state = 'pending' OR EXISTS (
-       SELECT 1 FROM action WHERE action.copy_id = copy.id OR action.target_id = copy.id)) LIMIT 1`,
+       SELECT 1 FROM action WHERE action.state = 'pending' AND (action.copy_id = copy.id OR action.target_id = copy.id)))
+     LIMIT 1`,
     [folder.id],
   );
   // An upload to another folder whose bytes only this one has.

@@ -21,6 +21,7 @@ export class Listings {
   readonly #book: AccountBook;
   readonly #slots = new Map<number, Slot>();
   readonly #unsubscribe: () => void;
+  readonly #annotated = new Set<(mailbox: string, entries: readonly string[]) => void>();
 
   constructor(store: Store, book: AccountBook) {
     this.#store = store;
@@ -64,6 +65,16 @@ export class Listings {
     this.#slots.set(mailboxId, slot);
     const idle = [...this.#slots].filter(([, each]) => each.users === 0);
     for (const [id] of idle.slice(0, Math.max(0, idle.length - IDLE_LISTINGS))) this.#slots.delete(id);
+  }
+
+  /** Tells all sessions of the user which annotations changed. */
+  annotated(mailbox: string, entries: readonly string[]): void {
+    for (const listener of [...this.#annotated]) listener(mailbox, entries);
+  }
+
+  onAnnotated(listener: (mailbox: string, entries: readonly string[]) => void): () => void {
+    this.#annotated.add(listener);
+    return () => this.#annotated.delete(listener);
   }
 
   /** The listing when somebody has it open: its counts need no query. */

@@ -100,11 +100,15 @@ export class UserMail {
 
   async annotate(name: string, changes: ReadonlyMap<string, Buffer | null>): Promise<void> {
     await this.#context.store.write((tx) => setAnnotations(tx, name, changes));
+    this.#listings.annotated(name, [...changes.keys()]);
   }
 
   onChange(listener: (change: UserChange) => void): () => void {
     const { store } = this.#context;
-    return store.onCommit(({ mailboxes: ids, names }) => {
+    const stopAnnotated = this.#listings.onAnnotated((mailbox, entries) => {
+      listener({ mailboxes: [], names: false, annotations: [{ mailbox, entries }] });
+    });
+    const stop = store.onCommit(({ mailboxes: ids, names }) => {
       if (ids.size === 0 && !names) return;
       // Somebody who asks too early looks again with the next commit.
       void store.read(mailboxes).then(
@@ -112,6 +116,10 @@ export class UserMail {
         () => undefined,
       );
     });
+    return () => {
+      stop();
+      stopAnnotated();
+    };
   }
 
   close(): void {}
@@ -121,6 +129,7 @@ export class UserMail {
 interface UserChange {
   readonly mailboxes: readonly string[];
   readonly names: boolean;
+  readonly annotations?: readonly { readonly mailbox: string; readonly entries: readonly string[] }[];
 }
 
 async function statusOf(row: MailboxRow, live: LiveListing): Promise<Counts> {

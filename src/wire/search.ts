@@ -16,6 +16,11 @@ import type {
 /** `search = "SEARCH" [search-return-opts] SP search-program` behind its name (RFC 9051 §9). */
 export function parseSearch(parser: CommandParser): SearchArguments {
   parser.expectSp();
+  return parseSearchProgram(parser);
+}
+
+/** `["RETURN" …] ["CHARSET" SP charset SP] search-key *(SP search-key)`. */
+export function parseSearchProgram(parser: CommandParser): SearchArguments {
   const returns = parser.word('RETURN') ? expectReturn(parser) : null;
   const charset = parser.word('CHARSET') ? expectCharset(parser) : null;
   const { key, usesModSeq } = expectSearchKeys(parser);

@@ -115,7 +115,7 @@ t.test(
             change(listing, each);
             continue;
           }
-          await tracker.poll(out, { expunge: each.expunge, modSeq: false, vanished: false });
+          await tracker.poll(out, { expunge: each.expunge, flags: true, modSeq: false, vanished: false });
           const text = take();
           if (!each.expunge && text.includes('EXPUNGE')) throw new Error('EXPUNGE came too early');
           model.apply(text);
@@ -128,7 +128,7 @@ t.test(
         if (JSON.stringify(model.messages) !== JSON.stringify(truth)) {
           throw new Error(`${JSON.stringify(model.messages)} is not ${JSON.stringify(truth)}`);
         }
-        await tracker.poll(out, { expunge: true, modSeq: true, vanished: false });
+        await tracker.poll(out, { expunge: true, flags: true, modSeq: true, vanished: false });
         if (take() !== '') throw new Error('something was told twice');
       }),
       { numRuns: 1_000 },
@@ -146,7 +146,7 @@ t.test('Tracker adds \\Recent from its UID on, and MODSEQ when asked', async (t)
   t.equal(tracker.recent, 1);
   listing.setFlags(0, '\\Seen', 10);
   listing.setFlags(1, '', 11);
-  await tracker.poll(out, { expunge: true, modSeq: true, vanished: false });
+  await tracker.poll(out, { expunge: true, flags: true, modSeq: true, vanished: false });
   t.equal(take(), '* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (10))\r\n* 2 FETCH (UID 2 FLAGS (\\Recent) MODSEQ (11))\r\n');
 });
 
@@ -159,12 +159,12 @@ t.test('Tracker does not repeat what the session knows, until it changes again',
   t.notOk(tracker.knows(0));
   tracker.know([1]);
   t.ok(tracker.knows(0));
-  await tracker.poll(out, { expunge: true, modSeq: false, vanished: false });
+  await tracker.poll(out, { expunge: true, flags: true, modSeq: false, vanished: false });
   t.equal(take(), '');
   listing.setFlags(0, '', 11);
   tracker.know([1]);
   listing.setFlags(0, '\\Flagged', 12);
-  await tracker.poll(out, { expunge: true, modSeq: false, vanished: false });
+  await tracker.poll(out, { expunge: true, flags: true, modSeq: false, vanished: false });
   t.equal(take(), '* 1 FETCH (UID 1 FLAGS (\\Flagged))\r\n');
 });
 

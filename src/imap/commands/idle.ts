@@ -23,7 +23,8 @@ async function idle(session: Session): Promise<Reply> {
     changed = true;
     wake();
   };
-  const stop = session.selectedOrNull?.mailbox.onChange(signal);
+  // A client that said what it wants to hear (RFC 5465 §4) is told of it by the connection, in IDLE as elsewhere.
+  const stop = session.notifier === null ? session.selectedOrNull?.mailbox.onChange(signal) : undefined;
   const line = session.io.readLine(MAX_DONE_LINE).finally(() => {
     done = true;
     wake();

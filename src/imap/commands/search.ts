@@ -35,20 +35,24 @@ const REV2_RETURN: SearchReturn = {
 };
 
 /** Searches, for SEARCH, SORT and THREAD, and answers with what `answer` makes of the result. */
-export async function searchWith(
+export function searchWith(
   session: Session,
   args: SearchArguments,
   answer: (result: SearchResult) => Promise<Reply>,
 ): Promise<Reply> {
-  const { selected } = session;
+  return checked(session, args, async () => answer(await searchIn(session, session.selected, args)));
+}
+
+/** Runs a search once its charset may be given, and answers for it when it is not known. */
+export async function checked(session: Session, args: SearchArguments, run: () => Promise<Reply>): Promise<Reply> {
   // RFC 6855 §3, its erratum 4029 for the commands where a charset must stand.
   if (session.utf8Accept && !charsetAllowed(args)) throw new ParseError('Everything is UTF-8, no CHARSET may be given');
   if (args.usesModSeq) session.enableCondstore();
   try {
-    return await answer(await searchIn(session, selected, args));
+    return await run();
   } catch (error) {
     // RFC 5182 §2.1: a search that fails saves nothing.
-    if (args.returns?.save === true) selected.saved = [];
+    if (args.returns?.save === true && session.selectedOrNull !== null) session.selectedOrNull.saved = [];
     if (!(error instanceof BadCharset)) throw error;
     return no('That charset is not known', 'BADCHARSET (US-ASCII UTF-8)');
   }

@@ -10,6 +10,7 @@ import { copyCommand } from './copy.js';
 import { createCommand } from './create.js';
 import { deleteCommand } from './delete.js';
 import { enableCommand } from './enable.js';
+import { esearchCommand } from './esearch.js';
 import { expungeCommand } from './expunge.js';
 import { fetchCommand } from './fetch.js';
 import { idCommand } from './id.js';
@@ -22,6 +23,7 @@ import { getMetadataCommand, setMetadataCommand } from './metadata.js';
 import { moveCommand } from './move.js';
 import { namespaceCommand } from './namespace.js';
 import { noopCommand } from './noop.js';
+import { notifyCommand } from './notify.js';
 import { getQuotaCommand, getQuotaRootCommand, setQuotaCommand } from './quota.js';
 import { renameCommand } from './rename.js';
 import { replaceCommand } from './replace.js';
@@ -51,6 +53,7 @@ export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
     deleteAclCommand,
     deleteCommand,
     enableCommand,
+    esearchCommand,
     examineCommand,
     expungeCommand,
     fetchCommand,
@@ -69,6 +72,7 @@ export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
     myRightsCommand,
     namespaceCommand,
     noopCommand,
+    notifyCommand,
     renameCommand,
     replaceCommand,
     searchCommand,
