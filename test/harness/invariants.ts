@@ -29,7 +29,14 @@ export interface InvariantOptions {
  */
 export async function invariantFaults(store: Store, options: InvariantOptions): Promise<string[]> {
   const world = await store.snapshot(load);
+  const torn = await store.read((tx) =>
+    tx.all<{ id: number }>(
+      `SELECT message.id FROM message LEFT JOIN metadata USING (id) WHERE metadata.id IS NULL
+       UNION SELECT metadata.id FROM metadata LEFT JOIN message USING (id) WHERE message.id IS NULL`,
+    ),
+  );
   return [
+    ...torn.map(({ id }) => `message ${id}: without its metadata, or the other way round`),
     ...mailboxFaults(world),
     ...entryFaults(world, options.book),
     ...copyFaults(world, options),
