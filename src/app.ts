@@ -10,6 +10,7 @@ import type { Backend } from './imap/backend.js';
 import { DEFAULT_LIMITS } from './imap/limits.js';
 import { ImapServer } from './imap/server.js';
 import { Outgoing, queueMetrics } from './outgoing.js';
+import { answerQueue } from './queue-answer.js';
 import { createSubmission, type Submission } from './submit/submission.js';
 import type { AccountEngine } from './sync/engine.js';
 import { UserService } from './user-service.js';
@@ -183,6 +184,7 @@ export class App {
           const saved = await service.drop(engine, request.action);
           return saved === null ? 'dropped' : `dropped; the mail was only here and is now in ${saved}`;
         }),
+      queue: (request) => answerQueue(new Map([...this.#outgoing].map(([name, { queue }]) => [name, queue])), request),
       ready: () => this.#ready,
       metrics: this.#metrics,
       log: this.#log.child({ part: 'admin' }),
@@ -196,7 +198,15 @@ export class App {
       version: VERSION,
       startedAt: this.#startedAt.toISOString(),
       accounts,
-      queue: { waiting: 0, held: 0 },
+      queue: await this.#queueCounts(),
+    };
+  }
+
+  async #queueCounts(): Promise<StatusReport['queue']> {
+    const counts = await Promise.all([...this.#outgoing.values()].map(({ queue }) => queue.counts()));
+    return {
+      waiting: counts.reduce((sum, { waiting }) => sum + waiting, 0),
+      held: counts.reduce((sum, { held }) => sum + held, 0),
     };
   }
 

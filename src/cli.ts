@@ -9,6 +9,7 @@ import { checkUpstreams } from './check.js';
 import type { Config } from './config/config.js';
 import { loadConfig } from './config/load.js';
 import { runDemo } from './demo/demo.js';
+import { isQueueCommand, QUEUE_USAGE, queueCommand } from './queue-command.js';
 import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
 import { armFaultPoint } from './util/fault.js';
 import { createLog, type Log, silentLog } from './util/log.js';
@@ -29,6 +30,7 @@ const USAGE = `mergebox ${VERSION}: one INBOX for all of a person's mail account
   mergebox drop ACCOUNT ACTION [--user U]
                             give up a refused change; mail that is only here is written to a file
 ${ACCOUNT_USAGE}
+${QUEUE_USAGE}
   mergebox hash-password    read a password on standard input, print the hash for the configuration
 
 Every command takes --config FILE (default ./config.json, or $MERGEBOX_CONFIG).
@@ -62,6 +64,10 @@ const ARGUMENTS: ReadonlyMap<string, number> = new Map([
 export async function run(args: readonly string[]): Promise<number> {
   try {
     if (isAccountCommand(args)) return (await accountCommand(args, defaultConfig(), readInput, print)) ? 0 : FAULT;
+    if (isQueueCommand(args)) {
+      await queueCommand(args, askQueue, print);
+      return 0;
+    }
     const { values, positionals } = parse(args);
     if (values.version) return print(`${VERSION}\n`);
     const [command, ...rest] = positionals;
@@ -106,7 +112,7 @@ async function dispatch(command: string, rest: readonly string[], values: Values
   }
 }
 
-function load(values: Values, warn?: (text: string) => void): Promise<Config> {
+function load(values: Pick<Values, 'config'>, warn?: (text: string) => void): Promise<Config> {
   return loadConfig(values.config ?? defaultConfig(), process.env, warn);
 }
 
@@ -209,6 +215,10 @@ async function forAccount(
 function reportSync(report: SyncReport): number {
   for (const each of report.accounts) print(`${each.user}/${each.account}: ${each.result}\n`);
   return report.ok ? 0 : FAULT;
+}
+
+async function askQueue(config: string | undefined, body: Readonly<Record<string, unknown>>): Promise<unknown> {
+  return answer(await ask(await load(config === undefined ? {} : { config }), 'POST', '/api/queue', body));
 }
 
 function ask(

@@ -4,6 +4,7 @@ import type { Log } from '../util/log.js';
 import type { Metrics } from '../util/metrics.js';
 import type { Secret } from '../util/secret.js';
 import { bearsToken, isOwnHost } from './access.js';
+import { type QueueRequest, queueRequest } from './queue.js';
 import {
   type AccountRequest,
   type ActionRequest,
@@ -27,6 +28,8 @@ export interface AdminSources {
   retry(request: ActionRequest): Promise<SyncReport>;
   /** Gives a refused action up. Rejects as `sync` does, and with `cannot`. */
   drop(request: ActionRequest & { readonly action: number }): Promise<SyncReport>;
+  /** Lists, shows, retries, holds and drops outgoing mail; JSON text. Rejects with `nonexistent`, `cannot`, `unavailable`. */
+  queue(request: QueueRequest): Promise<string>;
   /** True once all listeners accept. */
   ready(): boolean;
   readonly metrics: Metrics;
@@ -81,6 +84,18 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
     {
       method: 'POST',
       run: async ({ drop }, request) => json(200, await drop(dropRequest(await readJsonBody(request)))),
+    },
+  ],
+  [
+    // Listing is no change, but it shows whose mail goes where: like all of this it needs the token.
+    '/api/queue',
+    {
+      method: 'POST',
+      run: async ({ queue }, request) => ({
+        status: 200,
+        type: JSON_TYPE,
+        body: await queue(queueRequest(await readJsonBody(request))),
+      }),
     },
   ],
   [
@@ -156,8 +171,10 @@ function failure(error: unknown, log: Log): Answer {
   return problem(500, 'something failed here; the log says more');
 }
 
+const JSON_TYPE = 'application/json; charset=utf-8';
+
 function json(status: number, value: unknown): Answer {
-  return { status, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value, null, 2)}\n` };
+  return { status, type: JSON_TYPE, body: `${JSON.stringify(value, null, 2)}\n` };
 }
 
 function problem(status: number, error: string): Answer {

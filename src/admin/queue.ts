@@ -17,7 +17,6 @@ export interface QueueRequest {
 
 /** A mail in the answer to `list`; times are milliseconds since the Unix epoch. */
 export interface ListedQueueMail {
-  readonly user: string;
   readonly id: number;
   /** waiting, sending (its server has not answered), settling (delivered, a copy or a report is owed), held. */
   readonly state: string;
@@ -38,6 +37,8 @@ export interface ListedQueueMail {
 }
 
 export interface QueueList {
+  /** Whose mails these are. */
+  readonly user: string | null;
   readonly mails: readonly ListedQueueMail[];
   /** Where the next `list` goes on; null at the end. */
   readonly next: { readonly user: string; readonly id: number } | null;
@@ -45,11 +46,12 @@ export interface QueueList {
 
 /** The answer to `show`. */
 export interface ShownQueueMail extends ListedQueueMail {
+  readonly user: string;
   readonly from: string;
   readonly subject: string;
   readonly messageId: string;
   readonly viaRelay: boolean;
-  readonly to_: readonly {
+  readonly states: readonly {
     readonly address: string;
     readonly state: string;
     readonly status?: string;

@@ -217,9 +217,18 @@ export class OutgoingQueue {
     return this.#db.counts();
   }
 
-  /** Mails in the order they came, above id `after`, with what their server's last failure was. */
-  async list(after: number, limit: number): Promise<readonly QueuedMail[]> {
-    return (await this.#db.page(after, limit)).map((mail) => this.#withObstacle(mail));
+  /** Mails in the order they came, above id `after`; see `QueueDatabase.listing`. */
+  listing(after: number, limit: number): Promise<{ readonly json: string; readonly last: number | null }> {
+    return this.#db.listing(after, limit);
+  }
+
+  /** Why servers could not be used the last time, by account or `the relay`. */
+  obstacles(): ReadonlyMap<string, string> {
+    return new Map([...this.#ways].flatMap(([key, { error }]) => (error === null ? [] : [[key, error] as const])));
+  }
+
+  async has(id: number): Promise<boolean> {
+    return (await this.#db.get(id)) !== null;
   }
 
   /** Throws `nonexistent`. */
