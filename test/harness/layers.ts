@@ -33,6 +33,9 @@ const JOINING = new Set([
   'check.ts',
   'cli.ts',
   'main.ts',
+  'outgoing.ts',
+  'queue-answer.ts',
+  'queue-command.ts',
   'user-service.ts',
   'version.ts',
 ]);
