@@ -81,8 +81,8 @@ async function goBack(tx: WriteTx, book: AccountBook, action: RefusedAction, err
       return createBack(tx, book, action, error);
     case 'rename-folder':
       return renameBack(tx, book, action);
-    case 'delete-folder':
-      // The next listing shows the folder again.
+    default:
+      // Nothing here changed with it, or the next listing shows it.
       return {};
   }
 }

@@ -57,7 +57,7 @@ export async function parkedActions(tx: ReadTx, accountId: number, limit: number
       folder: row.path,
       uidValidity: row.uid === null ? null : row.uid_validity,
       uid: row.uid,
-      target: row.target_path ?? detail.folder ?? null,
+      target: detail.folder ?? row.target_path,
       flags: change.length === 0 ? null : change.join(' '),
       reason: row.reason,
       created: row.created,
@@ -124,7 +124,7 @@ async function retryOne(tx: WriteTx, book: AccountBook, row: ActionRow): Promise
       await relocateFolders(tx, book, row.account_id, from, { path: to, name: toName });
       return makePending(tx, row);
     }
-    case 'delete-folder':
+    default:
       return makePending(tx, row);
   }
 }

@@ -203,7 +203,9 @@ function actionFaults(world: World): string[] {
     const settles = action.kind === 'copy' || action.kind === 'move';
     if (action.copy_id !== null && !settles && !copies.has(action.copy_id)) faults.push(`${name}: no copy`);
     if (action.folder_id !== null && !world.folders.has(action.folder_id)) faults.push(`${name}: no folder`);
-    if (action.kind === 'expunge' && copies.get(action.copy_id ?? 0)?.state !== 'doomed') {
+    // A parked one has been taken back: the mail is shown again.
+    const owed = action.state === 'pending' && action.kind === 'expunge';
+    if (owed && copies.get(action.copy_id ?? 0)?.state !== 'doomed') {
       faults.push(`${name}: its copy is not to go`);
     }
   }
