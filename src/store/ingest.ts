@@ -3,20 +3,17 @@ import { type Observed, reconcile, sameFlags, withUnholdable } from '../mail/rec
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
 import { oweFlags } from './actions.js';
+import { adoptPending } from './adopt.js';
+import type { Arrival } from './bind.js';
 import { copiesByUids, insertCopies } from './copies.js';
 import { copyFacts } from './facts.js';
 import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups.js';
 import { insertMessages } from './messages.js';
 import { folderAccounts } from './remove.js';
-import { type CopyRow, type FolderRow, jsonIds, type NewMessage } from './rows.js';
+import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
 import type { WriteTx } from './store.js';
 
-export interface Arrival {
-  readonly uid: number;
-  readonly flags: FlagText;
-  readonly internalDate: number;
-  readonly message: NewMessage;
-}
+export type { Arrival } from './bind.js';
 
 /**
  * Records mail that a pull found in a folder. A copy that we owe the folder and may have delivered already (its upload,
@@ -39,7 +36,8 @@ export async function recordArrivals(
     ).map((copy) => copy.uid),
   );
   const unknown = arrivals.filter((each) => !known.has(each.uid));
-  const fresh = await adoptPending(tx, book, folder, unknown);
+  const { fresh, found } = await adoptPending(tx, book, folder, unknown);
+  await recordFlags(tx, book, folder, found);
   const ids = await insertMessages(
     tx,
     fresh.map((each) => each.message),
@@ -59,53 +57,6 @@ export async function recordArrivals(
       internalDate: each.internalDate,
     })),
   );
-}
-
-/**
- * Gives copies that wait for a UID the one they are found under: those whose upload, COPY or MOVE was tried, and those
- * that lost theirs in a UIDVALIDITY reset. Returns the arrivals that are none of them.
- */
-async function adoptPending(
-  tx: WriteTx,
-  book: AccountBook,
-  folder: FolderRow,
-  arrivals: readonly Arrival[],
-): Promise<Arrival[]> {
-  const waiting = await tx.all<CopyRow & { match_key: string }>(
-    `SELECT copy.*, message.match_key FROM copy JOIN message ON message.id = copy.message_id
-     WHERE copy.folder_id = ? AND copy.uid IS NULL AND NOT EXISTS (
-       SELECT 1 FROM action WHERE action.target_id = copy.id AND action.attempts = 0) ORDER BY copy.id`,
-    [folder.id],
-  );
-  if (waiting.length === 0) return [...arrivals];
-  const byKey = groupBy(waiting, (copy) => copy.match_key);
-  const fresh: Arrival[] = [];
-  for (const arrival of [...arrivals].sort((a, b) => a.uid - b.uid)) {
-    const copy = byKey.get(arrival.message.matchKey)?.shift();
-    if (!copy) {
-      fresh.push(arrival);
-      continue;
-    }
-    // What a re-anchored copy agreed on before the reset is still its base; a delivered one arrives with its flags.
-    await bindCopy(tx, book, copy.id, arrival.uid, copy.state === 'pending' ? arrival.flags : copy.base);
-    if (copy.state !== 'pending') await recordFlags(tx, book, folder, new Map([[arrival.uid, arrival.flags]]));
-  }
-  return fresh;
-}
-
-/** A copy that waited for its UID was found or acknowledged upstream under `uid`, with `base` as its flags there. */
-export async function bindCopy(
-  tx: WriteTx,
-  book: AccountBook,
-  copyId: number,
-  uid: number,
-  base: FlagText,
-): Promise<void> {
-  await tx.run(
-    "UPDATE copy SET uid = ?, base = ?, state = CASE state WHEN 'doomed' THEN state ELSE 'live' END WHERE id = ?",
-    [uid, base, copyId],
-  );
-  await oweFlags(tx, book, [copyId], 'reconciliation: flags changed while the copy was on its way');
 }
 
 /**

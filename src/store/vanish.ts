@@ -1,8 +1,10 @@
 import type { Role } from '../mail/ids.js';
 import { type CopyAction, type Observed, reconcile } from '../mail/reconcile.js';
-import type { AccountBook } from './account-book.js';
+import { groupBy } from '../util/group.js';
+import type { AccountBook, AccountPolicy } from './account-book.js';
 import { owe, recordDestroyed } from './actions.js';
-import { insertPendingCopy } from './copies.js';
+import { copiesByIds, insertPendingCopy } from './copies.js';
+import type { SqlValue } from './driver.js';
 import { copyFacts } from './facts.js';
 import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups.js';
 import { doomCopies, dropCopies, folderAccounts, settleEntries } from './remove.js';
@@ -55,7 +57,7 @@ async function recordEnds(tx: WriteTx, book: AccountBook, copies: readonly CopyR
   );
 }
 
-/** Copies that a complete look at a reset folder did not find again count as vanished; how many there are. */
+/** Copies that a complete look at a reset folder did not find again. */
 export async function lostCopies(tx: ReadTx, folderId: number): Promise<number[]> {
   const rows = await tx.all<{ id: number }>(
     "SELECT id FROM copy WHERE folder_id = ? AND uid IS NULL AND state = 'live'",
@@ -64,8 +66,28 @@ export async function lostCopies(tx: ReadTx, folderId: number): Promise<number[]
   return rows.map((row) => row.id);
 }
 
-export async function recordLost(tx: WriteTx, ids: readonly number[]): Promise<void> {
+/**
+ * They count as vanished, except where the folder has new mail of the same identity: that is theirs with other bytes, or
+ * one of several that nothing but the bytes tells apart. It is shown under a new UID, and nobody deleted anything.
+ */
+export async function recordLost(
+  tx: WriteTx,
+  book: AccountBook,
+  folderId: number,
+  ids: readonly number[],
+): Promise<void> {
   await tx.run("UPDATE copy SET state = 'vanished' WHERE id IN (SELECT value FROM json_each(?))", [jsonIds(ids)]);
+  const kinds = async (where: string, params: SqlValue[]): Promise<Map<string, number[]>> => {
+    const rows = await tx.all<{ id: number; match_key: string }>(
+      `SELECT copy.id, message.match_key FROM copy JOIN message ON message.id = copy.message_id WHERE ${where} ORDER BY copy.id`,
+      params,
+    );
+    return new Map([...groupBy(rows, (row) => row.match_key)].map(([key, own]) => [key, own.map((row) => row.id)]));
+  };
+  const lost = await kinds('copy.id IN (SELECT value FROM json_each(?))', [jsonIds(ids)]);
+  const fresh = await kinds("copy.folder_id = ? AND copy.mirror_uid IS NULL AND copy.state = 'live'", [folderId]);
+  const changed = [...lost].flatMap(([key, own]) => own.slice(0, fresh.get(key)?.length ?? 0));
+  await dropCopies(tx, book, [...(await copiesByIds(tx, changed)).values()]);
 }
 
 /** The copies of an account that vanished and are not explained yet. */
@@ -115,6 +137,11 @@ export async function explainVanished(
   }
 }
 
+/** Mail whose bytes are here does not go with the server's: a POP3 server that forgets is no reason to. */
+function goesToOwnTrash({ local, onUpstreamDelete }: AccountPolicy, { role }: Vanished): boolean {
+  return local === true && onUpstreamDelete === 'trash' && role !== 'trash' && role !== 'junk';
+}
+
 async function movedTo(
   tx: ReadTx,
   accountId: number,
@@ -162,8 +189,18 @@ async function settleVanished(
       await moveCopyToRole(tx, book, each, account, action.role, reason);
     } else if (action.do === 'putBack') await putBack(tx, book, each, group, found, reason);
   }
+  const forgotten = those('forget');
+  const account = book.get(accountId);
+  if (!found && goesToOwnTrash(account, copy) && forgotten.some((each) => each.id === copy.id)) {
+    await moveCopyToRole(tx, book, copy, account, 'trash', reason);
+    forgotten.splice(
+      forgotten.findIndex((each) => each.id === copy.id),
+      1,
+    );
+    if (copy.entry_id !== null) await settleEntries(tx, book, [copy.entry_id]);
+  }
   // Last: entries that have lost all their copies go with it.
-  await dropCopies(tx, book, those('forget'));
+  await dropCopies(tx, book, forgotten);
 }
 
 function observedOf(each: CopyRow, goneId: number, gone: Observed): Observed {

@@ -4,9 +4,9 @@ import { canHold } from '../mail/reconcile.js';
 import { recordAttempt, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
 import { folderById } from '../store/folders.js';
-import { bindCopy } from '../store/ingest.js';
+import { bindCopy, markOwn } from '../store/bind.js';
 import { dropCopies } from '../store/remove.js';
-import type { CopyRow, FolderRow } from '../store/rows.js';
+import { type CopyRow, type FolderRow, jsonIds } from '../store/rows.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import type { LoadedAction } from './batch.js';
@@ -53,7 +53,19 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
   await verify(context, action, uid, bytes, pull);
 }
 
-async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
+function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
+  if (context.account.local !== true) return uploadAndBind(context, copy, folder, bytes, null);
+  return context.keep(bytes, (sha256) => uploadAndBind(context, copy, folder, bytes, sha256));
+}
+
+/** `kept` is the file that holds the bytes for good, where the folder lives here. */
+async function uploadAndBind(
+  context: SyncContext,
+  copy: CopyRow,
+  folder: FolderRow,
+  bytes: Buffer,
+  kept: string | null,
+): Promise<void> {
   const flags = flagText(flagList(copy.flags).filter((flag) => canHold(folder.flags_offered, flag)));
   const told = await context.upstream.append(folder.path, { bytes, flags, internalDate: copy.internal_date });
   faultPoint('append.uploaded');
@@ -68,6 +80,8 @@ async function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, by
     if ((await folderById(tx, folder.id))?.uid_validity !== told.uidValidity) return;
     // All of the copy's flags count as agreed on: those the server cannot hold are never read as cleared.
     await bindCopy(tx, context.book, copy.id, told.uid, copy.flags);
+    if (kept !== null) await tx.run('UPDATE message SET pinned = ? WHERE id = ?', [kept, copy.message_id]);
+    await markOwn(tx, [copy.id]);
   });
   faultPoint('append.bound');
 }
@@ -114,12 +128,15 @@ async function verify(
   const movedOn = stored === null && (await isFiledElsewhere(context, target!, target!.arrived, pull));
   faultPoint('append.verified');
   await context.store.write(async (tx) => {
+    if (row.attempts === 0) await markOwn(tx, [target!.id]);
     if (same) {
-      // Other copies of it that are still on their way need the bytes, wherever this one goes meanwhile.
+      // Other copies of it that are still on their way need the bytes, wherever this one goes meanwhile; and those
+      // in folders that live here are nothing else.
       await tx.run(
         `UPDATE message SET pinned = NULL WHERE id = ?
-         AND NOT EXISTS (SELECT 1 FROM copy WHERE copy.message_id = message.id AND copy.state = 'pending')`,
-        [target!.message_id],
+         AND NOT EXISTS (SELECT 1 FROM copy JOIN folder ON folder.id = copy.folder_id WHERE copy.message_id = message.id
+           AND (copy.state = 'pending' OR folder.account_id IN (SELECT value FROM json_each(?))))`,
+        [target!.message_id, jsonIds(context.book.locals())],
       );
     } else if (!movedOn) {
       const what = stored === null ? 'shows the mail no more' : 'holds other bytes than were uploaded';

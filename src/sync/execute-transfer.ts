@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { owe, recordAttempt, recordDestroyed, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
-import { bindCopy } from '../store/ingest.js';
+import { bindCopy, markOwn } from '../store/bind.js';
 import { sweepMessages } from '../store/messages.js';
 import { dropCopies } from '../store/remove.js';
 import { type CopyRow, jsonIds } from '../store/rows.js';
@@ -151,8 +151,9 @@ async function settle(context: SyncContext, batch: readonly LoadedAction[], uids
       );
       for (const { copy, target } of batch) {
         const uid = copy?.uid == null ? undefined : uids.uids.get(copy.uid);
-        if (uid !== undefined && target && !known.has(uid))
-          await bindCopy(tx, context.book, target.id, uid, copy!.base);
+        if (uid === undefined || !target || known.has(uid)) continue;
+        await bindCopy(tx, context.book, target.id, uid, copy!.base);
+        await markOwn(tx, [target.id]);
       }
     }
   });
@@ -192,6 +193,8 @@ async function finish(
       const actions = lost.map(({ row }) => row.id);
       context.log.warn({ actions }, 'mail was removed upstream before it could be transferred');
     }
+    // Found by its content after the server's OK; after a lost answer it may as well be what another client put there.
+    if (batch[0]!.row.attempts === 0) await markOwn(tx, targets.keys());
     if (batch[0]!.row.kind === 'move') await removeSources(tx, context, batch);
     await removeActions(
       tx,

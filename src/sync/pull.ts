@@ -81,7 +81,7 @@ async function pull(
   if (held === null) {
     await store.write(async (tx) => {
       if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
-      if (lost.length > 0) await recordLost(tx, lost);
+      if (lost.length > 0) await recordLost(tx, context.book, folder.id, lost);
       const { uidValidity, uidNext, highestModSeq, exists } = reader.state;
       // What a COPY or MOVE still has to settle is met again by the next look.
       const left = diff.vanished.length > 0 && (await copiesByUids(tx, folder.id, diff.vanished)).some(isDoomed);
@@ -212,7 +212,7 @@ function arrivalOf(context: SyncContext, message: UpstreamMessage): Arrival {
       envelope: message.envelope ?? envelopeWire(message.header),
       structure: message.structure ?? EMPTY,
       header: message.header,
-      pinned: null,
+      pinned: message.content ?? null,
     },
   };
 }

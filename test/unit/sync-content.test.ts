@@ -1,0 +1,129 @@
+import t, { type Test } from 'tap';
+import { MergeboxError } from '../../src/util/errors.js';
+import { type FakeFeatures, FakeServer, FULL, mail, PLAIN } from './support/fake-server.js';
+import { type MailWorld, openWorld } from './support/mail-world.js';
+
+/** What stands under a UID, and what a copy is taken for. */
+
+function servers(features: FakeFeatures = FULL): { work: FakeServer; home: FakeServer } {
+  const work = new FakeServer(features);
+  const home = new FakeServer(features);
+  for (const server of [work, home]) {
+    server.create('INBOX', 'inbox').add(mail('both'));
+    server.folder('INBOX').add(mail('both again'));
+    server.create('Trash', 'trash');
+    server.create('Kept').add(mail('filed'));
+  }
+  work.create('Projects').add(mail('plan'));
+  return { work, home };
+}
+
+async function settled(t: Test, made = servers()): Promise<MailWorld> {
+  const world = await openWorld(t, made);
+  await world.settle();
+  return world;
+}
+
+/** Mails that only their text tells apart. */
+function lookAlike(text: string): Buffer {
+  return mail('nameless', `${text}\r\n`, { messageId: null });
+}
+
+/** What each UID of a mailbox serves. */
+async function hashes(world: MailWorld, name: string): Promise<Map<number, string>> {
+  return new Map((await world.entries(name)).map(({ uid, hash }) => [uid, hash]));
+}
+
+/** UIDs that serve other bytes than before. */
+function changed(before: ReadonlyMap<number, string>, after: ReadonlyMap<number, string>): number[] {
+  return [...after].flatMap(([uid, hash]) => (before.has(uid) && before.get(uid) !== hash ? uid : []));
+}
+
+for (const [kind, features] of [
+  ['QRESYNC', FULL],
+  ['plain', PLAIN],
+] as const) {
+  t.test(`a COPY of ours explains no mail that vanished (${kind})`, async (t) => {
+    const world = await settled(t, servers(features));
+    await world.in('INBOX', (mailbox) => mailbox.copy([1], 'Accounts/work/Projects'));
+    await world.settle();
+    world.servers['work']!.folder('INBOX').remove([1]);
+    await world.settle();
+    t.ok(world.servers['home']!.contents().includes('Trash: both []'), 'a deletion, which the other account follows');
+  });
+
+  t.test(`MOVE whose answer is lost: look-alikes do not change places (${kind})`, async (t) => {
+    const made = servers(features);
+    for (const text of ['one', 'two']) made.work.folder('INBOX').add(lookAlike(text), '', 1_800_000_000);
+    const world = await settled(t, made);
+    const before = made.work.folder('INBOX').messages.slice(-2);
+    const upstream = world.upstreams['work']!;
+    upstream.step = (call, moment) => {
+      if (moment !== 'after' || !/^(move: copy|move) INBOX/.test(call)) return;
+      upstream.step = () => undefined;
+      throw new MergeboxError('connection', 'connection lost');
+    };
+    const uids = await world.in('INBOX', async (mailbox) =>
+      [...mailbox.listing.uids.subarray(0, mailbox.listing.length)].slice(-2),
+    );
+    // The later one first, so that the order of the targets is not that of the sources.
+    const targets = new Map<number, string>();
+    for (const [index, uid] of [...uids.entries()].reverse()) {
+      const { targetUids } = await world.in('INBOX', (mailbox) => mailbox.move([uid], 'Accounts/work/Projects'));
+      targets.set(targetUids[0]!, before[index]!.bytes.toString());
+    }
+    await world.settle();
+    const found = await world.in('Accounts/work/Projects', async (mailbox) => {
+      const texts = new Map<number, string>();
+      for (const uid of mailbox.listing.uids.subarray(0, mailbox.listing.length)) {
+        const body = await mailbox.body(uid);
+        texts.set(uid, (await body.read(0, body.size)).toString());
+      }
+      return texts;
+    });
+    t.same(changed(targets, found), []);
+    t.equal([...found.values()].filter((text) => text.includes('nameless')).length, 2);
+    t.equal(made.work.contents().filter((line) => line.includes('nameless')).length, 2);
+  });
+
+  t.test(`UIDVALIDITY reset: no UID serves other bytes, whatever looks alike (${kind})`, async (t) => {
+    const made = servers(features);
+    const inbox = made.work.folder('INBOX');
+    for (const text of ['one', 'two']) inbox.add(lookAlike(text), '', 1_800_000_000);
+    for (const [n, text] of ['red', 'tan'].entries()) inbox.add(lookAlike(`the ${text}`), '', 1_800_000_100 + n);
+    const world = await settled(t, made);
+    const before = await hashes(world, 'INBOX');
+    // The server numbers them anew in another order.
+    inbox.messages.reverse();
+    inbox.reset();
+    await world.settle();
+    const after = await hashes(world, 'INBOX');
+    t.same(changed(before, after), []);
+    t.same([...after.values()].sort(), [...before.values()].sort());
+    t.same(
+      [...before.keys()].filter((uid) => !after.has(uid)).length,
+      2,
+      'only the two that nothing but their text tells apart are new to clients',
+    );
+    t.notOk(
+      world.servers['home']!.contents().some((line) => line.startsWith('Trash')),
+      'nobody deleted anything',
+    );
+  });
+}
+
+t.test('UIDVALIDITY reset: a mail with other bytes than before is a new one, and no deletion', async (t) => {
+  const world = await settled(t);
+  const inbox = world.servers['work']!.folder('INBOX');
+  const before = await hashes(world, 'INBOX');
+  inbox.messages = inbox.messages.map((each) => ({
+    ...each,
+    bytes: Buffer.concat([Buffer.from('X-Migrated: yes\r\n'), each.bytes]),
+  }));
+  inbox.reset();
+  await world.settle();
+  const after = await hashes(world, 'INBOX');
+  t.same(changed(before, after), []);
+  t.same((await world.entries('INBOX')).map(({ subject }) => subject).sort(), ['both', 'both again']);
+  t.same(world.servers['home']!.contents().filter((line) => line.startsWith('INBOX')).length, 2);
+});
