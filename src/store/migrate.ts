@@ -10,8 +10,11 @@ import { outgoing } from './migrations/0005-outgoing.js';
 /** In order; a released one never changes. The number of a migration is its position, from 1. */
 const MIGRATIONS: readonly string[] = [initial, objects, parked, metadata, outgoing];
 
-/** Brings the database to the newest schema, one transaction a step. Throws `corrupt` for one from a newer Mergebox. */
-export async function migrate(db: Handle): Promise<void> {
+/**
+ * Brings the database to the newest schema, or to that of number `last`, one transaction a step. Throws `corrupt` for one
+ * from a newer Mergebox.
+ */
+export async function migrate(db: Handle, last = MIGRATIONS.length): Promise<void> {
   const version = await schemaVersion(db);
   if (version > MIGRATIONS.length) {
     throw new MergeboxError(
@@ -20,7 +23,7 @@ export async function migrate(db: Handle): Promise<void> {
     );
   }
   for (const [index, sql] of MIGRATIONS.entries()) {
-    if (index < version) continue;
+    if (index < version || index >= last) continue;
     await db.exec('BEGIN IMMEDIATE');
     try {
       await db.exec(sql);

@@ -56,6 +56,12 @@ export class StateFile {
     }
   }
 
+  /** Whether what was committed last must have stood in a log that is not there. */
+  async logIsGone(): Promise<boolean> {
+    const left = await this.#read();
+    return left?.state === 'open' && (await stat(`${this.#database}-wal`).catch(() => null)) === null;
+  }
+
   opened(): Promise<void> {
     return this.#write({ state: 'open' });
   }

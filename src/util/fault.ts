@@ -19,6 +19,12 @@ export const FAULT_POINTS = [
   // body cache
   'body.written',
   'body.published',
+  // a damaged database is replaced
+  'rebuild.complete',
+  'rebuild.aside',
+  'rebuild.renamed',
+  'rescue.moved',
+  'rescue.adopted',
   // a client's command, committed and not yet answered
   'append.committed',
   'flags.committed',
