@@ -187,12 +187,14 @@ async function openEntries(
   rows: readonly Unplaced[],
 ): Promise<Map<string, { id: number; accounts: Set<number> }[]>> {
   const keys = [...new Set(rows.flatMap((row) => row.merge_key ?? []))];
-  const found = await tx.all<{ id: number; merge_key: string; account_id: number | null }>(
-    `SELECT entry.id, entry.merge_key, folder.account_id FROM entry
-     LEFT JOIN copy ON copy.entry_id = entry.id LEFT JOIN folder ON folder.id = copy.folder_id
-     WHERE entry.mailbox_id = ? AND entry.merge_key IN (SELECT value FROM json_each(?)) ORDER BY entry.uid`,
-    [mailboxId, JSON.stringify(keys)],
+  const found = await tx.all<{ id: number; uid: number; merge_key: string; account_id: number | null }>(
+    // CROSS: key by key, for nothing tells the planner how many entries a mailbox has.
+    `SELECT entry.id, entry.uid, entry.merge_key, folder.account_id FROM json_each(?1) AS wanted
+     CROSS JOIN entry ON entry.mailbox_id = ?2 AND entry.merge_key = wanted.value
+     LEFT JOIN copy ON copy.entry_id = entry.id LEFT JOIN folder ON folder.id = copy.folder_id`,
+    [JSON.stringify(keys), mailboxId],
   );
+  found.sort((a, b) => a.uid - b.uid);
   const byKey = new Map<string, { id: number; accounts: Set<number> }[]>();
   for (const row of found) {
     const list = byKey.get(row.merge_key) ?? [];
