@@ -1,7 +1,7 @@
 import { hasFlag, removeFlags } from '../mail/flags.js';
 import { messageKeys } from '../mail/identity.js';
 import { AccountBook } from './account-book.js';
-import { oweFlags, owe } from './actions.js';
+import { owe, oweFlags } from './actions.js';
 import { groupsOfEntries, setGroupFlags } from './groups.js';
 import { sweepMessages } from './messages.js';
 import { dropCopies, expungeEntries } from './remove.js';
