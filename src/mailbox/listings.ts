@@ -21,6 +21,7 @@ export class Listings {
   readonly #book: AccountBook;
   readonly #slots = new Map<number, Slot>();
   readonly #unsubscribe: () => void;
+  readonly #refreshing = new Set<Promise<void>>();
   readonly #annotated = new Set<(mailbox: string, entries: readonly string[]) => void>();
 
   constructor(store: Store, book: AccountBook) {
@@ -29,7 +30,7 @@ export class Listings {
     this.#unsubscribe = store.onCommit(({ mailboxes }) => {
       for (const id of mailboxes) {
         const slot = this.#slots.get(id);
-        if (slot && slot.users > 0) void this.#refresh(slot);
+        if (slot && slot.users > 0) this.#refresh(slot);
       }
     });
   }
@@ -77,6 +78,11 @@ export class Listings {
     return () => this.#annotated.delete(listener);
   }
 
+  /** Resolves when all that is open shows what was committed so far: a client must find at once what it has stored. */
+  async caughtUp(): Promise<void> {
+    await Promise.all(this.#refreshing);
+  }
+
   /** The listing when somebody has it open: its counts need no query. */
   async opened(mailboxId: number): Promise<LiveListing | null> {
     const slot = this.#slots.get(mailboxId);
@@ -100,7 +106,11 @@ export class Listings {
   }
 
   /** A failed refresh is made good by the next one: the feed still has what it missed. */
-  async #refresh(slot: Slot): Promise<void> {
-    await slot.live.then((live) => live.refresh()).catch(() => undefined);
+  #refresh(slot: Slot): void {
+    const refreshing = slot.live
+      .then((live) => live.refresh())
+      .catch(() => undefined)
+      .finally(() => this.#refreshing.delete(refreshing));
+    this.#refreshing.add(refreshing);
   }
 }

@@ -17,6 +17,7 @@ import { type AppendMessage, appendMessages } from './append.js';
 import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
+import type { Listings } from './listings.js';
 import type { LiveListing } from './live-listing.js';
 import { objectId, objectRow, threadId, threadNumber } from './object-id.js';
 import { makePreviews } from './previews.js';
@@ -48,13 +49,18 @@ export class SelectedMailbox {
   readonly #context: MailContext;
   readonly #row: MailboxRow;
   readonly #live: LiveListing;
-  readonly #release: () => void;
+  readonly #listings: Pick<Listings, 'release' | 'caughtUp'>;
 
-  constructor(context: MailContext, row: MailboxRow, live: LiveListing, release: () => void) {
+  constructor(
+    context: MailContext,
+    row: MailboxRow,
+    live: LiveListing,
+    listings: Pick<Listings, 'release' | 'caughtUp'>,
+  ) {
     this.#context = context;
     this.#row = row;
     this.#live = live;
-    this.#release = release;
+    this.#listings = listings;
     this.name = row.name;
     this.mailboxId = objectId('F', context.store.id, row.id);
     this.uidValidity = row.uid_validity;
@@ -199,12 +205,14 @@ export class SelectedMailbox {
   }
 
   async copy(uids: readonly number[], target: string): Promise<CopyResult> {
-    return this.#transfer(uids, target, 'copy');
+    const result = await this.#transfer(uids, target, 'copy');
+    await this.#listings.caughtUp();
+    return result;
   }
 
   async move(uids: readonly number[], target: string): Promise<CopyResult> {
     const result = await this.#transfer(uids, target, 'move');
-    await this.#live.refresh();
+    await this.#listings.caughtUp();
     return result;
   }
 
@@ -235,12 +243,12 @@ export class SelectedMailbox {
         await expungeGroups(tx, this.#context.book, [...groups.values()], this.#reason('REPLACE'));
       },
     });
-    await this.#live.refresh();
+    await this.#listings.caughtUp();
     return result;
   }
 
   close(): void {
-    this.#release();
+    this.#listings.release(this.#row.id);
   }
 
   async #transfer(uids: readonly number[], target: string, mode: 'copy' | 'move'): Promise<CopyResult> {

@@ -62,7 +62,7 @@ export class UserMail {
 
   async open(name: string): Promise<SelectedMailbox> {
     const { mailbox, live } = await this.#listings.acquire(name);
-    return new SelectedMailbox(this.#context, mailbox, live, () => this.#listings.release(mailbox.id));
+    return new SelectedMailbox(this.#context, mailbox, live, this.#listings);
   }
 
   async create(name: string, role?: Role): Promise<string> {
@@ -82,8 +82,10 @@ export class UserMail {
     return subscribeMailbox(this.#context, name, subscribed);
   }
 
-  append(name: string, messages: readonly AppendMessage[]): Promise<{ uidValidity: number; uids: number[] }> {
-    return appendMessages(this.#context, name, messages);
+  async append(name: string, messages: readonly AppendMessage[]): Promise<{ uidValidity: number; uids: number[] }> {
+    const result = await appendMessages(this.#context, name, messages);
+    await this.#listings.caughtUp();
+    return result;
   }
 
   quota(name: string | null): ReturnType<typeof quotaRoots> {

@@ -11,6 +11,7 @@ import { Mutex } from '../util/mutex.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
 import { type PullResult, pullFolder } from './pull.js';
+import { refreshQuota } from './refresh-quota.js';
 import { Signal } from './signal.js';
 
 export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
@@ -18,6 +19,8 @@ export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' |
 /** A wrong password is tried again this rarely, so that no server locks the account. */
 const AUTHENTICATION_RETRY_MS = 300_000;
 const MAX_RETRY_MS = 300_000;
+/** Milliseconds between two looks at the quota. */
+const QUOTA_MS = 600_000;
 /** A connection that lasted this long was a good one. */
 const LASTING_MS = 60_000;
 
@@ -42,6 +45,8 @@ export class AccountEngine {
   #lastError: string | null = null;
   #failures = 0;
   #released = false;
+  /** When the quota was asked for. */
+  #quotaAt = 0;
   #fresh = false;
   #unwatch: (() => void) | null = null;
   #watching = false;
@@ -158,6 +163,7 @@ export class AccountEngine {
       this.#inboxEvent = false;
       try {
         const result = quick ? await this.#inboxRound() : await this.#fullRound();
+        if (!quick) await this.#refreshQuota(asked !== null);
         asked?.resolve(result);
         this.#succeeded(result);
         await this.#watch();
@@ -223,6 +229,13 @@ export class AccountEngine {
     if (second.complete) await store.write((tx) => explainVanished(tx, book, account.id, vanished));
     faultPoint('vanish.explained');
     return { changed: true, held: held ?? second.held };
+  }
+
+  /** Now and then, and whenever somebody asks for a sync. */
+  async #refreshQuota(asked: boolean): Promise<void> {
+    if (!asked && Date.now() - this.#quotaAt < QUOTA_MS) return;
+    this.#quotaAt = Date.now();
+    await refreshQuota(this.#context);
   }
 
   #vanished(): Promise<number[]> {

@@ -24,7 +24,9 @@ import type {
   UpstreamAppend,
   UpstreamFeatures,
   UpstreamFolder,
+  UpstreamQuota,
 } from './port.js';
+import { fetchQuotas } from './quota.js';
 import { ReaderLane } from './reader-lane.js';
 import { imapStartTls, loginReader } from './reader-login.js';
 import { ReaderSession } from './reader-session.js';
@@ -165,6 +167,10 @@ class ImapUpstream implements Upstream {
 
   subscribe(path: string, subscribed: boolean): Promise<void> {
     return this.#changes.run((client) => mutations.subscribeFolder(client, path, subscribed));
+  }
+
+  quota(): Promise<readonly UpstreamQuota[]> {
+    return this.#changes.run(fetchQuotas);
   }
 
   watch(path: string, onEvent: () => void, onLost: (error: Error) => void): Promise<() => void> {

@@ -40,6 +40,8 @@ export interface Upstream {
   deleteFolder(path: string, authorised: Authorisation): Promise<void>;
   renameFolder(from: string, to: string): Promise<void>;
   subscribe(path: string, subscribed: boolean): Promise<void>;
+  /** The limits of the account (RFC 9208); absent where there is nothing like it, empty when the server has none. */
+  quota?(): Promise<readonly UpstreamQuota[]>;
 
   /**
    * Keeps IDLE on a folder whenever the connection has nothing else to do, and calls back when something happened
@@ -48,6 +50,15 @@ export interface Upstream {
   watch(path: string, onEvent: () => void, onLost: (error: Error) => void): Promise<() => void>;
   /** Drops all connections; running calls reject with `aborted`. Afterwards `connect` may be called again. */
   disconnect(): Promise<void>;
+}
+
+export interface UpstreamQuota {
+  /** Often empty. */
+  readonly root: string;
+  /** Upper case: STORAGE (units of 1,024 octets), MESSAGE. */
+  readonly resource: string;
+  readonly used: number;
+  readonly limit: number;
 }
 
 export interface UpstreamFeatures {

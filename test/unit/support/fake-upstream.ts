@@ -16,6 +16,7 @@ import type {
   UpstreamFeatures,
   UpstreamFolder,
   UpstreamMessage,
+  UpstreamQuota,
 } from '../../../src/upstream/port.js';
 import { MergeboxError } from '../../../src/util/errors.js';
 import { type FakeFolder, type FakeMessage, type FakeServer, isDeleted, metadataOf } from './fake-server.js';
@@ -38,6 +39,7 @@ export class FakeUpstream implements Upstream {
   step: Step = () => undefined;
   /** Every change that was made, for counting. */
   readonly mutations: string[] = [];
+  quotas: readonly UpstreamQuota[] = [];
   /** Contents that FETCH leaves out although they are listed. */
   readonly unreadable = new Set<Buffer>();
   /** The authorisations that destructive calls came with. */
@@ -228,6 +230,10 @@ export class FakeUpstream implements Upstream {
         this.server.folders.set(to + path.slice(from.length), folder);
       }
     });
+  }
+
+  async quota(): Promise<readonly UpstreamQuota[]> {
+    return this.quotas;
   }
 
   async subscribe(path: string, subscribed: boolean): Promise<void> {
