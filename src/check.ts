@@ -2,6 +2,9 @@ import type { AccountConfig, Config } from './config/config.js';
 import { RELAY_TIMEOUTS } from './submit/limits.js';
 import { Relay } from './submit/relay.js';
 import { createImapUpstream } from './upstream/imap.js';
+import { openPop3 } from './upstream/pop3/login.js';
+import { Pop3Session } from './upstream/pop3/session.js';
+import { DEFAULT_TIMING } from './upstream/timing.js';
 import { errorText } from './util/errors.js';
 import type { Log } from './util/log.js';
 
@@ -13,7 +16,7 @@ export async function checkUpstreams(config: Config, log: Log, print: (line: str
   let ok = true;
   for (const user of config.users) {
     for (const account of user.accounts) {
-      for (const look of [lookAtImap, lookAtSmtp]) {
+      for (const look of [LOOKS[account.protocol], lookAtSmtp]) {
         try {
           for (const line of await look(account, log, config.submission.hostname))
             print(`${user.name}/${account.id}: ${line}`);
@@ -43,6 +46,33 @@ async function lookAtImap(account: AccountConfig, log: Log): Promise<string[]> {
     await upstream.disconnect();
   }
 }
+
+async function lookAtPop3(account: AccountConfig): Promise<string[]> {
+  const { host, port, tls } = account.endpoint;
+  const where = `pop3 ${host}:${port}`;
+  const session = new Pop3Session(await openPop3(account, DEFAULT_TIMING, new AbortController().signal));
+  try {
+    const { count, octets } = await session.stat();
+    const names = await session.uidl();
+    const lacks = [...(names === null ? ['UIDL'] : []), ...((await hasTop(session, count)) ? [] : ['TOP'])];
+    return [
+      `${where} (${tls}): logged in; offers ${[...session.capabilities.keys()].join(' ') || 'no CAPA'}`,
+      `${where}: ${count} mails of ${octets} octets${lacks.length === 0 ? '' : `; lacks ${lacks.join(', ')}`}`,
+    ];
+  } finally {
+    await session.leave();
+  }
+}
+
+async function hasTop(session: Pop3Session, count: number): Promise<boolean> {
+  return count === 0 || (await session.top(1)) !== null;
+}
+
+async function lookAtLocal(): Promise<string[]> {
+  return ['local: folders that live here'];
+}
+
+const LOOKS = { imap: lookAtImap, pop3: lookAtPop3, local: lookAtLocal } as const;
 
 async function lookAtSmtp(account: AccountConfig, _log: Log, hostname: string): Promise<string[]> {
   if (account.smtp === null) return ['smtp: none configured; mail cannot be sent from this account'];

@@ -15,11 +15,15 @@ import { actionCounts, actionErrors } from './store/actions.js';
 import { openMergedMailboxes } from './store/mailboxes.js';
 import { pinnedFiles } from './store/messages.js';
 import { dropParked, onlyCopy, type ParkedAction, parkedAction, parkedActions, retryParked } from './store/parked.js';
+import { Pop3Book } from './store/pop3-book.js';
+import { LocalShelf } from './store/shelf.js';
 import { Store } from './store/store.js';
 import type { SyncContext } from './sync/context.js';
 import type { AccountEngine } from './sync/engine.js';
 import { UserSync } from './sync/user-sync.js';
 import { createImapUpstream } from './upstream/imap.js';
+import { LocalUpstream } from './upstream/local.js';
+import { Pop3Upstream } from './upstream/pop3/upstream.js';
 import type { Upstream } from './upstream/port.js';
 import { MergeboxError } from './util/errors.js';
 import type { Log } from './util/log.js';
@@ -27,6 +31,9 @@ import { KeyedMutex } from './util/mutex.js';
 
 /** Refused actions that the status shows of an account. */
 const SHOWN = 100;
+
+/** Between two looks at folders in which nothing happens that was not done here. */
+const LOCAL_POLL_SECONDS = 3_600;
 
 /** Everything that runs for one user: store, caches, accounts. Nothing in it can reach another user's. */
 export class UserService {
@@ -71,14 +78,15 @@ export class UserService {
       if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
       await upstream.fetchBody({ path: place.path, uidValidity: place.uidValidity }, place.uid, sink);
     });
-    const contexts = user.accounts.map((account): SyncContext => {
-      const policy = book.named(account.id)!;
-      const accountLog = log.child({ user: user.name, account: account.id });
-      const upstream = createImapUpstream({ account, log: accountLog });
+    const contexts = book.all().map((policy): SyncContext => {
+      const account = user.accounts.find(({ id }) => id === policy.name);
+      const accountLog = log.child({ user: user.name, account: policy.name });
+      if (!account) accountLog.warn('not configured any more: its mail, which is only here, stays as a local account');
+      const upstream = upstreamOf(account, { store, pinned, accountId: policy.id, log: accountLog });
       upstreams.set(policy.id, upstream);
       return {
         account: policy,
-        pollSeconds: account.pollSeconds,
+        pollSeconds: account?.pollSeconds ?? LOCAL_POLL_SECONDS,
         book,
         store,
         upstream,
@@ -86,6 +94,7 @@ export class UserService {
         dedupe: user.dedupe,
         folderLock: new KeyedMutex(),
         loadBytes: (messageId) => bodies.bytes(messageId),
+        keep: (bytes, use) => pinned.put(bytes, use),
         released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
       };
@@ -201,6 +210,16 @@ function refusedAction(user: string, account: string, action: ParkedAction): Ref
   };
 }
 
+function upstreamOf(
+  account: AccountConfig | undefined,
+  { store, pinned, accountId, log }: { store: Store; pinned: PinnedFiles; accountId: number; log: Log },
+): Upstream {
+  if (account?.protocol === 'imap') return createImapUpstream({ account, log });
+  const shelf = new LocalShelf(store, accountId);
+  if (account?.protocol !== 'pop3') return new LocalUpstream(shelf, pinned);
+  return new Pop3Upstream({ account, shelf, files: pinned, book: new Pop3Book(store, accountId), log });
+}
+
 function policyOf(user: UserConfig, account: AccountConfig) {
   return {
     name: account.id,
@@ -209,6 +228,7 @@ function policyOf(user: UserConfig, account: AccountConfig) {
     addresses: account.addresses.map((address) => address.toLowerCase()),
     folders: Object.fromEntries(Object.entries(account.folders).filter(([, folder]) => folder !== undefined)),
     isDefault: account.id === user.defaultAccount,
+    local: account.protocol !== 'imap',
   };
 }
 

@@ -14,6 +14,8 @@ export interface AccountPolicy {
   /** Configured folder paths by role. */
   readonly folders: Readonly<Partial<Record<Role, string>>>;
   readonly isDefault: boolean;
+  /** Its folders live here, as all of a local account and what a POP3 account has: no server keeps their mail. */
+  readonly local?: boolean;
 }
 
 /** The configured accounts of one user, by row id. */
@@ -52,6 +54,11 @@ export class AccountBook {
     const lower = address.toLowerCase();
     const plain = lower.replace(/\+[^@]*@/, '@');
     return this.all().find((account) => account.addresses.includes(lower) || account.addresses.includes(plain));
+  }
+
+  /** Row ids of the accounts whose mail is kept here. */
+  locals(): readonly number[] {
+    return this.all().flatMap(({ id, local }) => (local === true ? [id] : []));
   }
 
   /** Whether changes made here go out to the account. */

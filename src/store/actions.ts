@@ -9,6 +9,7 @@ export type ActionKind =
   | 'move'
   | 'append'
   | 'expunge'
+  | 'retire'
   | 'create-folder'
   | 'delete-folder'
   | 'rename-folder';

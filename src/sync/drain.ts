@@ -13,6 +13,7 @@ import { append } from './execute-append.js';
 import { expunge } from './execute-expunge.js';
 import { changeKey, pushFlags, pushFlagsOneByOne } from './execute-flags.js';
 import { changeFolder } from './execute-folder.js';
+import { retire } from './execute-retire.js';
 import { type PullNow, transfer } from './execute-transfer.js';
 
 /** Actions looked at together: batches are made of these. */
@@ -110,6 +111,8 @@ async function execute(context: SyncContext, batch: readonly LoadedAction[], pul
       return exclusively(context, batch, (current) => pushFlags(context, current));
     case 'expunge':
       return exclusively(context, batch, (current) => expunge(context, current));
+    case 'retire':
+      return exclusively(context, batch, (current) => retire(context, current));
     case 'copy':
     case 'move':
       return transfer(context, batch, pull);

@@ -10,6 +10,7 @@ import { faultPoint } from '../util/fault.js';
 import { Mutex } from '../util/mutex.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
+import { oweRetirements } from './execute-retire.js';
 import { type PullResult, pullFolder } from './pull.js';
 import { refreshQuota } from './refresh-quota.js';
 import { Signal } from './signal.js';
@@ -222,6 +223,7 @@ export class AccountEngine {
     // A folder that is missing now is forgotten by the next round.
     const changed = looked.changed || missing.length > 0;
     const { held } = looked;
+    await oweRetirements(this.#context);
     const vanished = await this.#vanished();
     if (vanished.length === 0) return { changed, held };
     // What vanished may have been moved to a folder that was looked at before: all of them are looked at once more.

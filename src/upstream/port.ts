@@ -35,6 +35,11 @@ export interface Upstream {
   /** The new UID when the server told (APPENDUID), else null. */
   append(path: string, message: UpstreamAppend): Promise<{ uidValidity: number; uid: number } | null>;
 
+  /** UIDs whose message the server is to give up while it stays here; POP3 with an age limit. */
+  retirable?(): Promise<readonly number[]>;
+  /** Removes these messages at the server; the folder shows them all the same. */
+  retire?(ref: FolderRef, uids: readonly number[], authorised: Authorisation): Promise<void>;
+
   createFolder(path: string, role: Role | null): Promise<void>;
   /** Deletes the folder with all that is in it; authorised by a client's DELETE. */
   deleteFolder(path: string, authorised: Authorisation): Promise<void>;
@@ -119,6 +124,8 @@ export interface UpstreamMessage extends UidFlags {
   readonly structure: Buffer | null;
   /** The whole header with its blank line. */
   readonly header: Buffer;
+  /** SHA-256 (hex) of the whole message when it was read and is kept in our own files already. */
+  readonly content?: string;
 }
 
 /** A folder opened with EXAMINE: nothing here can change it. */

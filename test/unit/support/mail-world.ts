@@ -109,6 +109,7 @@ export class MailWorld {
         folderLock: new KeyedMutex(),
         loadBytes: (messageId) => bodies.bytes(messageId),
         released: () => undefined,
+        keep: (bytes, use) => pinned.put(bytes, use),
         guard: options.guard ?? { share: 0.2, count: 20 },
       }),
     );
