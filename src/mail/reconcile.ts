@@ -81,7 +81,7 @@ export function reconcile(entry: FlagText, copies: readonly CopyFacts[]): Reconc
   const fate = fateOf(copies);
   const outcomes = copies.map((copy, index) => {
     const { base, observed } = seen[index]!;
-    const agreed = sameFlags(base, observed) ? base : observed;
+    const agreed = isSpentMark(copy) ? removeFlags(base, ['\\Deleted']) : sameFlags(base, observed) ? base : observed;
     return { base: agreed, action: actionFor(copy, fate, agreed, flags) };
   });
   const stays = outcomes.some(({ action }) => STAYING.has(action.do));
@@ -136,15 +136,13 @@ export function discardHow(
  * for those that stay, where the next EXPUNGE would destroy them.
  */
 function withoutSpentMarks(flags: FlagText, copies: readonly CopyFacts[], seen: readonly CopyFlags[]): FlagText {
-  const spent = copies.some(
-    ({ observed, authority, base }) =>
-      observed.is === 'gone' &&
-      authority !== 'mergebox' &&
-      hasFlag(base, '\\Deleted') &&
-      !hasFlag(observed.to?.flags ?? '', '\\Deleted'),
-  );
   const renewed = seen.some(({ base, observed }) => hasFlag(observed, '\\Deleted') && !hasFlag(base, '\\Deleted'));
-  return spent && !renewed ? removeFlags(flags, ['\\Deleted']) : flags;
+  return copies.some(isSpentMark) && !renewed ? removeFlags(flags, ['\\Deleted']) : flags;
+}
+
+function isSpentMark({ observed, authority, base }: CopyFacts): boolean {
+  if (observed.is !== 'gone' || authority === 'mergebox') return false;
+  return hasFlag(base, '\\Deleted') && !hasFlag(observed.to?.flags ?? '', '\\Deleted');
 }
 
 function seenFlags({ base, observed, offered }: CopyFacts, entry: FlagText): FlagText {
