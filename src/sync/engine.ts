@@ -11,15 +11,13 @@ import { Mutex } from '../util/mutex.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
 import { oweRetirements } from './execute-retire.js';
+import { asksForPatience, MAX_RETRY_MS, retryDelay } from './pacing.js';
 import { type PullResult, pullFolder } from './pull.js';
 import { refreshQuota } from './refresh-quota.js';
 import { Signal } from './signal.js';
 
 export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
 
-/** A wrong password is tried again this rarely, so that no server locks the account. */
-const AUTHENTICATION_RETRY_MS = 300_000;
-const MAX_RETRY_MS = 300_000;
 /** Milliseconds between two looks at the quota. */
 const QUOTA_MS = 600_000;
 /** A connection that lasted this long was a good one. */
@@ -45,6 +43,8 @@ export class AccountEngine {
   #lastSync: number | null = null;
   #lastError: string | null = null;
   #failures = 0;
+  /** Until when the server asked to be left alone, ms since the epoch. */
+  #pausedUntil = 0;
   #released = false;
   /** When the quota was asked for. */
   #quotaAt = 0;
@@ -158,6 +158,8 @@ export class AccountEngine {
   async #pullLoop(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
+      await this.#pause();
+      if (signal.aborted) return;
       const asked = this.#rounds;
       const quick = this.#inboxEvent && asked === null;
       this.#rounds = null;
@@ -173,7 +175,8 @@ export class AccountEngine {
         asked?.reject(error);
         this.#firstLookDone();
         if (signal.aborted) return;
-        await this.#pullSignal.wait(this.#failed(error), signal);
+        const wait = this.#failed(error);
+        if (!this.#isPaused) await this.#pullSignal.wait(wait, signal);
       }
     }
   }
@@ -182,6 +185,8 @@ export class AccountEngine {
     const { signal } = this.#stop;
     let failures = 0;
     while (!signal.aborted) {
+      await this.#pause();
+      if (signal.aborted) return;
       try {
         while (!signal.aborted && (await drainOnce(this.#context, (id) => this.#pullNow(id))) > 0) failures = 0;
         const retry = await nextRetry(this.#context);
@@ -191,7 +196,9 @@ export class AccountEngine {
         if (signal.aborted) return;
         failures += 1;
         this.#context.log.warn({ err: errorText(error) }, 'changes could not be sent upstream');
-        await delay(retryDelay(error, failures), undefined, { signal }).catch(() => undefined);
+        const wait = retryDelay(error, failures);
+        if (asksForPatience(error)) this.#pauseFor(wait);
+        await delay(wait, undefined, { signal }).catch(() => undefined);
       }
     }
   }
@@ -337,18 +344,32 @@ export class AccountEngine {
     this.#lastError = errorText(error);
     this.#state = isMergeboxError(error, 'authentication') ? 'failed: authentication' : 'offline';
     this.#context.log.warn({ err: this.#lastError, state: this.#state }, 'sync failed');
-    return retryDelay(error, this.#failures);
+    const wait = retryDelay(error, this.#failures);
+    if (asksForPatience(error)) this.#pauseFor(wait);
+    return wait;
+  }
+
+  get #isPaused(): boolean {
+    return this.#pausedUntil > Date.now();
+  }
+
+  #pauseFor(ms: number): void {
+    this.#pausedUntil = Math.max(this.#pausedUntil, Date.now() + ms);
+  }
+
+  /** Resolves when a pause that the server asked for is over. */
+  async #pause(): Promise<void> {
+    const { signal } = this.#stop;
+    while (this.#isPaused && !signal.aborted) {
+      const left = this.#pausedUntil - Date.now();
+      await delay(Math.max(1, left), undefined, { signal, ref: false }).catch(() => undefined);
+    }
   }
 }
 
 export interface RoundResult {
   readonly changed: boolean;
   readonly held: string | null;
-}
-
-function retryDelay(error: unknown, failures: number): number {
-  if (isMergeboxError(error, 'authentication')) return AUTHENTICATION_RETRY_MS;
-  return backoffDelay(failures, { baseMs: 1_000, maxMs: MAX_RETRY_MS });
 }
 
 /** Whether STATUS shows what the last pull ended with; without a MODSEQ flags may have changed unseen. */

@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
 import { flagList, flagText } from '../mail/flags.js';
 import { canHold } from '../mail/reconcile.js';
-import { recordAttempt, removeActions } from '../store/actions.js';
+import { type ActionRow, recordAttempt, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
 import { folderById } from '../store/folders.js';
 import { bindCopy, markOwn } from '../store/bind.js';
+import { parkAction } from '../store/park.js';
 import { dropCopies } from '../store/remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from '../store/rows.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
-import type { LoadedAction } from './batch.js';
+import { type LoadedAction, loadActions } from './batch.js';
 import type { SyncContext } from './context.js';
 import { isFiledElsewhere } from './elsewhere.js';
 import type { PullNow } from './execute-transfer.js';
@@ -142,10 +143,10 @@ async function verify(
       const what = stored === null ? 'shows the mail no more' : 'holds other bytes than were uploaded';
       context.log.warn({ folder: targetFolder!.path, uid }, `the folder ${what}: our bytes are kept`);
       // The source of a move must outlive a target that is not the same.
-      await tx.run("UPDATE action SET state = 'parked', last_error = ? WHERE after_id = ?", [
-        `"${targetFolder!.path}" ${what}: the original is kept`,
-        row.id,
-      ]);
+      const after = await tx.all<ActionRow>("SELECT * FROM action WHERE after_id = ? AND state = 'pending'", [row.id]);
+      for (const waiting of await loadActions(tx, after)) {
+        await parkAction(tx, context.book, waiting, `"${targetFolder!.path}" ${what}: the original is kept`);
+      }
     }
     await removeActions(tx, [row.id]);
   });
