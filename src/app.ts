@@ -2,21 +2,22 @@ import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Admin, createAdmin } from './admin/admin.js';
 import type { AccountRequest, SyncRequest } from './admin/request.js';
-import { isHealthy, type StatusReport, type SyncReport } from './admin/status.js';
+import { type AccountStatus, isHealthy, type StatusReport, type SyncReport } from './admin/status.js';
 import { Authenticator } from './auth/authenticator.js';
 import { MemoryCache } from './cache/body-cache.js';
-import type { Config } from './config/config.js';
+import type { Config, UserConfig } from './config/config.js';
 import type { Backend } from './imap/backend.js';
 import { DEFAULT_LIMITS } from './imap/limits.js';
 import { ImapServer } from './imap/server.js';
 import { Outgoing, queueMetrics } from './outgoing.js';
 import { answerQueue } from './queue-answer.js';
 import { createSubmission, type Submission } from './submit/submission.js';
+import { rebuildUser } from './rebuild-user.js';
 import type { AccountEngine } from './sync/engine.js';
 import { UserService } from './user-service.js';
 import { ensureCertificate, fingerprint } from './util/certificate.js';
 import { systemClock } from './util/clock.js';
-import { errorText, MergeboxError } from './util/errors.js';
+import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
 import type { Log } from './util/log.js';
 import { Metrics } from './util/metrics.js';
 import { VERSION } from './version.js';
@@ -29,6 +30,9 @@ export interface ListenerInfo {
   readonly tls: 'implicit' | 'starttls' | 'none';
 }
 
+/** What a client of such a user is told; the rest is for whoever runs Mergebox. */
+const NOT_SERVED = 'The mail database of this user is damaged; whoever runs this server has to rebuild it';
+
 /** The daemon: the only place that joins the parts. */
 export class App {
   readonly #config: Config;
@@ -38,6 +42,10 @@ export class App {
   readonly #authenticator: Authenticator;
   readonly #users = new Map<string, UserService>();
   readonly #outgoing = new Map<string, Outgoing>();
+  /** Users whose database is damaged, and what to do about it. */
+  readonly #refused = new Map<string, MergeboxError>();
+  #memory = new MemoryCache(0);
+  #queueMetrics: ReturnType<typeof queueMetrics> | null = null;
   #imap: ImapServer | null = null;
   #submission: Submission | null = null;
   #admin: Admin | null = null;
@@ -67,12 +75,14 @@ export class App {
     this.#admin = this.#createAdmin();
     const admin = await this.#admin.start();
     this.#certificate = await this.#loadCertificate();
-    const memory = new MemoryCache(limits.memoryCacheBytes);
+    this.#memory = new MemoryCache(limits.memoryCacheBytes);
     for (const user of users) {
-      this.#users.set(user.name, await UserService.open(this.#config, user, memory, this.#log));
+      await this.#openUser(user);
     }
-    for (const service of this.#users.values()) await service.sync.start();
-    await this.#openQueues();
+    const [refused] = this.#refused.values();
+    if (refused !== undefined && this.#users.size === 0) throw refused;
+    for (const service of this.#users.values()) await service.start();
+    for (const user of users) if (this.#users.has(user.name)) await this.#openQueue(user);
     const imap = await this.#startImap();
     this.#submission = this.#createSubmission();
     const submission = await this.#submission.start();
@@ -108,6 +118,7 @@ export class App {
     const backend: Backend = {
       login: async (user, password, peer) => {
         if (!(await this.#authenticator.authenticate(user, password, peer))) return null;
+        if (this.#refused.has(user)) throw new MergeboxError('corrupt', NOT_SERVED);
         return this.#user(user).session();
       },
     };
@@ -135,13 +146,38 @@ export class App {
     return infos;
   }
 
-  async #openQueues(): Promise<void> {
-    const parts = { log: this.#log.child({ part: 'queue' }), metrics: queueMetrics(this.#metrics) };
-    for (const user of this.#config.users) {
-      const outgoing = await Outgoing.open(this.#config, user, this.#user(user.name), parts);
-      this.#outgoing.set(user.name, outgoing);
-      await outgoing.queue.start();
+  /** A user whose database is damaged is refused; the others are served. */
+  async #openUser(user: UserConfig): Promise<void> {
+    try {
+      this.#users.set(user.name, await UserService.open(this.#config, user, this.#memory, this.#log));
+      this.#refused.delete(user.name);
+    } catch (error) {
+      if (!isMergeboxError(error, 'corrupt')) throw error;
+      this.#refused.set(user.name, error);
+      this.#log.error({ user: user.name, err: error.message }, 'this user is not served');
     }
+  }
+
+  async #openQueue(user: UserConfig): Promise<void> {
+    this.#queueMetrics ??= queueMetrics(this.#metrics);
+    const parts = { log: this.#log.child({ part: 'queue' }), metrics: this.#queueMetrics };
+    const outgoing = await Outgoing.open(this.#config, user, this.#user(user.name), parts);
+    this.#outgoing.set(user.name, outgoing);
+    await outgoing.queue.start();
+  }
+
+  /** Builds a refused user's database anew and serves it from then on. */
+  async #rebuild({ user: name }: { readonly user: string }): Promise<SyncReport> {
+    const user = this.#config.users.find((each) => each.name === name);
+    if (user === undefined) throw new MergeboxError('nonexistent', `no user "${name}"`);
+    if (!this.#refused.has(name)) {
+      throw new MergeboxError('cannot', `the database of "${name}" is in use; stop mergebox to rebuild it`);
+    }
+    const lines = await rebuildUser(this.#config, name);
+    await this.#openUser(user);
+    await this.#user(name).start();
+    await this.#openQueue(user);
+    return { ok: true, accounts: lines.map((result) => ({ user: name, account: '*', result })) };
   }
 
   #createSubmission(): Submission {
@@ -184,6 +220,7 @@ export class App {
           const saved = await service.drop(engine, request.action);
           return saved === null ? 'dropped' : `dropped; the mail was only here and is now in ${saved}`;
         }),
+      rebuild: (request) => this.#rebuild(request),
       queue: (request) => answerQueue(new Map([...this.#outgoing].map(([name, { queue }]) => [name, queue])), request),
       ready: () => this.#ready,
       metrics: this.#metrics,
@@ -192,7 +229,8 @@ export class App {
   }
 
   async #status(): Promise<StatusReport> {
-    const accounts = (await Promise.all([...this.#users.values()].map((service) => service.status()))).flat();
+    const served = (await Promise.all([...this.#users.values()].map((service) => service.status()))).flat();
+    const accounts = [...served, ...this.#refusedStatus()];
     return {
       healthy: accounts.every(isHealthy),
       version: VERSION,
@@ -200,6 +238,15 @@ export class App {
       accounts,
       queue: await this.#queueCounts(),
     };
+  }
+
+  #refusedStatus(): AccountStatus[] {
+    return [...this.#refused].flatMap(([user, error]) =>
+      (this.#config.users.find(({ name }) => name === user)?.accounts ?? []).map(({ id }) => ({
+        ...{ user, account: id, state: 'failed: damaged database' as const, lastSync: null, lastError: error.message },
+        ...{ pending: 0, parked: 0, refused: [], folders: 0, messages: 0 },
+      })),
+    );
   }
 
   async #queueCounts(): Promise<StatusReport['queue']> {
@@ -233,13 +280,18 @@ export class App {
           await engine.settle(ended);
           if (await this.#outgoing.get(service.name)?.settle(engine.name, ended)) await engine.settle(ended);
           await service.sync.whenOpened();
+          if ((await service.putBack()) > 0) await engine.settle(ended);
           return { ...head, result: 'in sync' };
         } catch (error) {
           return { ...head, result: deadline.aborted ? 'timed out' : errorText(error) };
         }
       }),
     );
-    return { ok: accounts.every(({ result }) => result === 'in sync' || result === 'started'), accounts };
+    const unserved = [...this.#refused]
+      .filter(([user]) => request.user === undefined || request.user === user)
+      .map(([user, error]) => ({ user, account: '*', result: error.message }));
+    const all = [...accounts, ...unserved];
+    return { ok: all.every(({ result }) => result === 'in sync' || result === 'started'), accounts: all };
   }
 
   async #forAccount(
@@ -260,7 +312,7 @@ export class App {
 
   #user(name: string): UserService {
     const service = this.#users.get(name);
-    if (!service) throw new MergeboxError('nonexistent', `no user "${name}"`);
+    if (!service) throw this.#refused.get(name) ?? new MergeboxError('nonexistent', `no user "${name}"`);
     return service;
   }
 

@@ -12,6 +12,7 @@ import { runDemo } from './demo/demo.js';
 import { isQueueCommand, QUEUE_USAGE, queueCommand } from './queue-command.js';
 import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
 import { armFaultPoint } from './util/fault.js';
+import { rebuildCommand } from './rebuild-command.js';
 import { createLog, type Log, silentLog } from './util/log.js';
 import { VERSION } from './version.js';
 
@@ -31,6 +32,8 @@ const USAGE = `mergebox ${VERSION}: one INBOX for all of a person's mail account
                             give up a refused change; mail that is only here is written to a file
 ${ACCOUNT_USAGE}
 ${QUEUE_USAGE}
+  mergebox rebuild [USER] [--force]
+                            set a damaged database aside and build a new one; mail at the servers is not touched
   mergebox hash-password    read a password on standard input, print the hash for the configuration
 
 Every command takes --config FILE (default ./config.json, or $MERGEBOX_CONFIG).
@@ -42,6 +45,7 @@ const OPTIONS = {
   user: { type: 'string' },
   account: { type: 'string' },
   wait: { type: 'boolean' },
+  force: { type: 'boolean' },
   timeout: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
@@ -58,6 +62,7 @@ const ARGUMENTS: ReadonlyMap<string, number> = new Map([
   ['release', 1],
   ['retry', 2],
   ['drop', 2],
+  ['rebuild', 1],
 ]);
 
 /** Runs one command line; the exit status. */
@@ -105,6 +110,11 @@ async function dispatch(command: string, rest: readonly string[], values: Values
     case 'retry':
     case 'drop':
       return forAccount(command, rest, values);
+    case 'rebuild':
+      await rebuildCommand(await load(values), rest[0] ?? values.user, values.force ?? false, (line) =>
+        print(`${line}\n`),
+      );
+      return 0;
     case 'hash-password':
       return hash();
     default:

@@ -1,4 +1,4 @@
-import { access, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { AccountStatus, RefusedAction } from './admin/status.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
@@ -9,6 +9,7 @@ import type { MailContext } from './mailbox/context.js';
 import { Listings } from './mailbox/listings.js';
 import { OutgoingMail } from './mailbox/outgoing.js';
 import { PinnedSweeper } from './mailbox/pinned-sweeper.js';
+import { Rescued, setPinnedAside } from './mailbox/rescued.js';
 import { UserMail } from './mailbox/user-mail.js';
 import { openAccounts } from './store/accounts.js';
 import { actionCounts, actionErrors } from './store/actions.js';
@@ -17,6 +18,7 @@ import { pinnedFiles } from './store/messages.js';
 import { dropParked, onlyCopy, type ParkedAction, parkedAction, parkedActions, retryParked } from './store/parked.js';
 import { Pop3Book } from './store/pop3-book.js';
 import { LocalShelf } from './store/shelf.js';
+import { finishRebuild } from './store/set-aside.js';
 import { Store } from './store/store.js';
 import type { SyncContext } from './sync/context.js';
 import type { AccountEngine } from './sync/engine.js';
@@ -47,8 +49,16 @@ export class UserService {
   readonly #context: MailContext;
   readonly #listings: Listings;
   readonly #sweeper: PinnedSweeper;
+  readonly #rescued: Rescued;
 
-  private constructor(dir: string, store: Store, context: MailContext, sync: UserSync, sweeper: PinnedSweeper) {
+  private constructor(
+    dir: string,
+    store: Store,
+    context: MailContext,
+    sync: UserSync,
+    sweeper: PinnedSweeper,
+    log: Log,
+  ) {
     this.name = context.user;
     this.dir = dir;
     this.sync = sync;
@@ -57,12 +67,15 @@ export class UserService {
     this.#context = context;
     this.#listings = new Listings(store, context.book);
     this.#sweeper = sweeper;
+    this.#rescued = new Rescued(context, dir, log);
   }
 
   static async open(config: Config, user: UserConfig, memory: MemoryCache, log: Log): Promise<UserService> {
     const dir = path.join(config.dataDir, 'users', encodeURIComponent(user.name));
-    await rescuePinned(dir, log);
+    const aside = await finishRebuild(dir);
+    if (aside !== null) log.warn({ user: user.name, aside }, 'a rebuilt database takes the place of a damaged one');
     const store = await Store.open(dir);
+    await setPinnedAside(store, dir);
     const book = await openAccounts(
       store,
       user.accounts.map((account) => policyOf(user, account)),
@@ -109,7 +122,18 @@ export class UserService {
       dedupe: user.dedupe,
       maxMessageBytes: config.limits.messageBytes,
     };
-    return new UserService(dir, store, context, sync, sweeper);
+    return new UserService(dir, store, context, sync, sweeper, log);
+  }
+
+  /** Syncing begins; what a lost database left behind is put back as soon as the accounts' folders are known. */
+  async start(): Promise<void> {
+    await this.sync.start();
+    void this.sync.whenOpened().then(() => this.putBack().catch(() => undefined));
+  }
+
+  /** How many mails of a lost database were put back just now; their upload is owed. */
+  putBack(): Promise<number> {
+    return this.#rescued.putBack();
   }
 
   session(): UserMail {
@@ -192,6 +216,7 @@ export class UserService {
 
   async close(): Promise<void> {
     await this.sync.stop();
+    await this.#rescued.close();
     await this.#sweeper.close();
     this.#listings.close();
     await this.#context.bodies.settle();
@@ -230,22 +255,6 @@ function policyOf(user: UserConfig, account: AccountConfig) {
     isDefault: account.id === user.defaultAccount,
     local: account.protocol !== 'imap',
   };
-}
-
-/**
- * Pinned files may be the only copies of mail. A database that starts anew, because the old one was damaged, knows none
- * of them, and the sweep would take them: they are set aside for a person.
- */
-async function rescuePinned(dir: string, log: Log): Promise<void> {
-  const missing = await access(path.join(dir, 'mergebox.db')).then(
-    () => false,
-    () => true,
-  );
-  const pinned = path.join(dir, 'pinned');
-  if (!missing || (await readdir(pinned).catch(() => [])).length === 0) return;
-  const kept = path.join(dir, `kept-${new Date().toISOString().replaceAll(':', '')}`);
-  await rename(pinned, kept);
-  log.warn({ kept }, 'the database is new, but mail was waiting for its upload: it is kept there, one file each');
 }
 
 /** The disk cache names bodies by row ids, so it belongs to one database; what another one left is removed. */

@@ -54,6 +54,22 @@ export function createAdmin(options: AdminOptions): Admin {
   };
 }
 
+/** Keeps daemons from a dataDir while `task` runs; rejects with `config` when one uses it. */
+export async function withDataDir<T>(dataDir: string, task: () => Promise<T>): Promise<T> {
+  const file = adminSocketPath(dataDir);
+  await removeStaleSocket(file);
+  const server = createServer((_request, response) =>
+    response.writeHead(503).end('{"error":"a database is being rebuilt"}'),
+  );
+  await withShortPath(file, (short) => listenPrivately(server, short));
+  try {
+    return await task();
+  } finally {
+    await stop(server);
+    await removeFile(file);
+  }
+}
+
 /** Where the daemon of a dataDir answers commands. */
 export function adminSocketPath(dataDir: string): string {
   return path.join(dataDir, ADMIN_SOCKET);

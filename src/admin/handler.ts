@@ -14,6 +14,8 @@ import {
   readJsonBody,
   type SyncRequest,
   syncRequest,
+  type UserRequest,
+  userRequest,
 } from './request.js';
 import type { StatusReport, SyncReport } from './status.js';
 
@@ -30,6 +32,8 @@ export interface AdminSources {
   drop(request: ActionRequest & { readonly action: number }): Promise<SyncReport>;
   /** Lists, shows, retries, holds and drops outgoing mail; JSON text. Rejects with `nonexistent`, `cannot`, `unavailable`. */
   queue(request: QueueRequest): Promise<string>;
+  /** Builds the database of a user anew that is refused because it is damaged. Rejects with `nonexistent` and `cannot`. */
+  rebuild(request: UserRequest): Promise<SyncReport>;
   /** True once all listeners accept. */
   ready(): boolean;
   readonly metrics: Metrics;
@@ -96,6 +100,13 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
         type: JSON_TYPE,
         body: await queue(queueRequest(await readJsonBody(request))),
       }),
+    },
+  ],
+  [
+    '/api/rebuild',
+    {
+      method: 'POST',
+      run: async ({ rebuild }, request) => json(200, await rebuild(userRequest(await readJsonBody(request)))),
     },
   ],
   [

@@ -74,6 +74,19 @@ export function dropRequest(body: Readonly<Record<string, unknown>>): ActionRequ
   return { ...request, action };
 }
 
+/** What `POST /api/rebuild` names. */
+export interface UserRequest {
+  readonly user: string;
+}
+
+/** The body of `POST /api/rebuild`; throws `protocol` naming the key that is wrong. */
+export function userRequest(body: Readonly<Record<string, unknown>>): UserRequest {
+  const { user, ...others } = body;
+  refuseOthers(others, 'user');
+  if (typeof user !== 'string') throw wrong('user', 'a string');
+  return { user };
+}
+
 /** The body of `POST /api/sync`; throws `protocol` naming the key that is wrong. */
 export function syncRequest(body: Readonly<Record<string, unknown>>): SyncRequest {
   const { user, account, wait = false, timeoutMs = DEFAULT_TIMEOUT_MS, ...others } = body;

@@ -54,6 +54,8 @@ export async function appendMessages(
     reason?: string;
     /** Runs first in the same transaction. */
     before?: (tx: WriteTx) => Promise<void>;
+    /** Runs last in it. */
+    after?: (tx: WriteTx) => Promise<void>;
   } = {},
 ): Promise<{ uidValidity: number; uids: number[] }> {
   const prepared: Prepared[] = [];
@@ -65,6 +67,7 @@ export async function appendMessages(
       await options.before?.(tx);
       const uids: number[] = [];
       for (const each of prepared) uids.push(await appendOne(tx, context, mailbox, each, options.account, reason));
+      await options.after?.(tx);
       return { uidValidity: mailbox.uid_validity, uids };
     });
   // No sweep may take a file before it is referred to.

@@ -68,6 +68,7 @@ async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Run
     release: forAccount('release'),
     retry: forAccount('retry'),
     drop: forAccount('drop'),
+    rebuild: async ({ user }) => ({ ok: true, accounts: [{ user, account: '*', result: 'rebuilt' }] }),
     ready: () => true,
     metrics: new Metrics(),
     log: silentLog(),
@@ -254,6 +255,8 @@ t.test('a second daemon on the same dataDir is refused, a dead one’s socket is
     release: async () => ({ ok: true, accounts: [] }),
     retry: async () => ({ ok: true, accounts: [] }),
     drop: async () => ({ ok: true, accounts: [] }),
+    rebuild: async () => ({ ok: true, accounts: [] }),
+    queue: async () => '',
     metrics: new Metrics(),
     log: silentLog(),
   });
