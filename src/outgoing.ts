@@ -120,7 +120,7 @@ function hostOf(service: UserService): QueueHost {
       if (fresh && (engine === undefined || !(await lookAt(engine)))) return 'unknown';
       return outgoing.sentCopy(account, messageId);
     },
-    fileSent: (account, message) => outgoing.fileSent(account, message),
+    fileSent: (account, message, always) => outgoing.fileSent(account, message, always),
     report: (account, message, messageId) => outgoing.report(account, message, messageId),
     mark: (answered, forwarded) => outgoing.mark(answered, forwarded),
     reachable: (account) => ['idle', 'syncing', 'held'].includes(engineOf(account)?.status().state ?? 'offline'),

@@ -2,7 +2,7 @@ import { accountKeyword, flagText, isAccountKeyword } from '../mail/flags.js';
 import { fieldValue } from '../mail/header.js';
 import { deriveLargeMetadata } from '../mail/metadata.js';
 import type { AccountPolicy } from '../store/account-book.js';
-import { owe } from '../store/actions.js';
+import { APPEND_ALWAYS, owe } from '../store/actions.js';
 import { insertPendingCopy } from '../store/copies.js';
 import { folderById, roleFolder } from '../store/folders.js';
 import { mailboxNamed, mergedMailbox } from '../store/mailboxes.js';
@@ -52,6 +52,8 @@ export async function appendMessages(
   options: {
     account?: string;
     reason?: string;
+    /** Files into Sent what is there already as well. */
+    always?: boolean;
     /** Runs first in the same transaction. */
     before?: (tx: WriteTx) => Promise<void>;
     /** Runs last in it. */
@@ -66,7 +68,8 @@ export async function appendMessages(
       const mailbox = await target(tx, name);
       await options.before?.(tx);
       const uids: number[] = [];
-      for (const each of prepared) uids.push(await appendOne(tx, context, mailbox, each, options.account, reason));
+      for (const each of prepared)
+        uids.push(await appendOne(tx, context, mailbox, each, options.account, reason, options.always ?? false));
       await options.after?.(tx);
       return { uidValidity: mailbox.uid_validity, uids };
     });
@@ -127,9 +130,10 @@ async function appendOne(
   append: Prepared,
   accountName: string | undefined,
   reason: string,
+  always: boolean,
 ): Promise<number> {
   const { account, folder } = await place(tx, context, mailbox, append, accountName, reason);
-  if (folder.role === 'sent') {
+  if (folder.role === 'sent' && !always) {
     const filed = await filedAlready(tx, mailbox, folder, append.message);
     if (filed !== null) return filed;
   }
@@ -149,7 +153,8 @@ async function appendOne(
       accounts: accountKeyword(account.name),
     }));
   const copy = await insertPendingCopy(tx, folder, { ...content, entryId: entry?.id ?? null });
-  await owe(tx, [{ accountId: account.id, kind: 'append', targetId: copy.id }], reason);
+  const detail = always ? { detail: APPEND_ALWAYS } : {};
+  await owe(tx, [{ accountId: account.id, kind: 'append', targetId: copy.id, ...detail }], reason);
   return mailbox.folder_id === null ? entry!.uid : copy.mirrorUid;
 }
 

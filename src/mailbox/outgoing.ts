@@ -19,9 +19,10 @@ export class OutgoingMail {
     this.#context = context;
   }
 
-  /** Files a mail that was sent into the account's Sent folder, unless it is there already. */
-  async fileSent(account: string, message: Buffer): Promise<void> {
-    await this.#append('Sent', account, message, ['\\Seen'], `submission: sent by ${this.#context.user}`);
+  /** Files a mail that was sent into the account's Sent folder; unless it is there already, but for `always`. */
+  async fileSent(account: string, message: Buffer, always: boolean): Promise<void> {
+    const reason = `submission: sent by ${this.#context.user}`;
+    await appendMessages(this.#context, 'Sent', [{ bytes: message, flags: ['\\Seen'] }], { account, reason, always });
   }
 
   /** Who put a mail with this Message-ID (without brackets) into the account's Sent, as far as it is known here. */

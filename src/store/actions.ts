@@ -8,11 +8,15 @@ export type ActionKind =
   | 'copy'
   | 'move'
   | 'append'
+  | 'pin'
   | 'expunge'
   | 'retire'
   | 'create-folder'
   | 'delete-folder'
   | 'rename-folder';
+
+/** `detail` of an upload into Sent that is made even if the server has filed the mail itself. */
+export const APPEND_ALWAYS = 'always';
 
 /** One upstream operation owed; see the migration for the columns. */
 export interface ActionRow {

@@ -182,14 +182,22 @@ async function appendBack(tx: WriteTx, book: AccountBook, action: RefusedAction)
   await tx.run('DELETE FROM action WHERE id IN (SELECT value FROM json_each(?))', [jsonIds(after.map(({ id }) => id))]);
   await showAgain(tx, book, sources);
   if (target.uid !== null) return null;
-  const other = await tx.get<{ id: number }>(
-    "SELECT id FROM copy WHERE message_id = ? AND id <> ? AND state IN ('live', 'pending') ORDER BY state LIMIT 1",
-    [target.message_id, target.id],
-  );
+  const other = sources[0] ?? (await sourceOf(tx, row, target));
   if (!other) return {};
   await dropCopies(tx, book, [target]);
   const detail: ParkedDetail = { ...placeOf(targetFolder), moves: sources.length > 0 };
   return { copy_id: other.id, target_id: null, detail: JSON.stringify(detail) };
+}
+
+/** What an upload to another account was made from, where its server still has that. A client's APPEND has no source. */
+async function sourceOf(tx: WriteTx, row: ActionRow, target: CopyRow): Promise<{ id: number } | undefined> {
+  return tx.get<{ id: number }>(
+    `SELECT copy.id FROM message AS own JOIN message ON COALESCE(message.email_id, message.id) = COALESCE(own.email_id, own.id)
+     JOIN copy ON copy.message_id = message.id
+     WHERE own.id = ? AND copy.id <> ? AND copy.state = 'live' AND copy.uid IS NOT NULL AND (message.id = own.id OR ? = 1)
+     ORDER BY copy.id LIMIT 1`,
+    [target.message_id, target.id, row.after_id === null ? 0 : 1],
+  );
 }
 
 /** Copies whose removal was refused are shown again, as new arrivals with the flags their server has. */

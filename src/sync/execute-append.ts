@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { flagList, flagText } from '../mail/flags.js';
 import { canHold } from '../mail/reconcile.js';
-import { type ActionRow, recordAttempt, removeActions } from '../store/actions.js';
+import { APPEND_ALWAYS, type ActionRow, recordAttempt, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
 import { folderById } from '../store/folders.js';
 import { bindCopy, markOwn } from '../store/bind.js';
@@ -23,7 +23,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
   const { row, target, targetFolder } = action;
   if (!target || !targetFolder) return context.store.write((tx) => removeActions(tx, [row.id]));
   // Some servers file what they send: a mail in Sent that is ours is recognised like one of an earlier try.
-  const mayBeThere = row.attempts > 0 || targetFolder.role === 'sent';
+  const mayBeThere = row.attempts > 0 || (targetFolder.role === 'sent' && row.detail !== APPEND_ALWAYS);
   if (mayBeThere) {
     await context.store.write((tx) => recordAttempt(tx, [row.id]));
     await pull(targetFolder.id);

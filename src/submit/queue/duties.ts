@@ -134,7 +134,7 @@ export class Duties {
       if (wait !== undefined) return { ...mail, looks: mail.looks + 1, dutyAt: clock.now() + wait };
       if (known !== 'self') await this.#learn(mail.account, 'self');
     }
-    await this.#append(mail);
+    await this.#append(mail, route);
     return { ...mail, filed: true, looks: 0 };
   }
 
@@ -144,14 +144,14 @@ export class Duties {
     const look =
       route?.account.sent === 'auto' ? await this.#parts.host.lookInSent(mail.account, bareId(mail), false) : 'absent';
     if (look === 'server') await this.#learn(mail.account, 'server');
-    if (look === 'absent' || look === 'unknown') await this.#append(mail);
+    if (look === 'absent' || look === 'unknown') await this.#append(mail, route);
     return { ...mail, filed: true, looks: 0 };
   }
 
-  async #append(mail: QueuedMail): Promise<void> {
+  async #append(mail: QueuedMail, route: Pick<Sender, 'account'> | null): Promise<void> {
     const blocks: Buffer[] = [Buffer.from(mail.envelope.added)];
     for await (const block of this.#parts.content(mail)) blocks.push(block);
-    await this.#parts.host.fileSent(mail.account, Buffer.concat(blocks));
+    await this.#parts.host.fileSent(mail.account, Buffer.concat(blocks), route?.account.sent === 'always');
     faultPoint('queue.filed');
   }
 

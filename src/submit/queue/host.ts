@@ -6,7 +6,7 @@ export interface QueueHost {
    */
   lookInSent(account: string, messageId: string, fresh: boolean): Promise<SentLook>;
   /** Files a copy in the account's Sent unless one is there; durable when it resolves. */
-  fileSent(account: string, message: Buffer): Promise<void>;
+  fileSent(account: string, message: Buffer, always: boolean): Promise<void>;
   /**
    * Puts a report into the account's INBOX, here and, as soon as it can be reached, at its server; does nothing when one
    * with this Message-ID (without brackets) is there. False when no account of the user may be written to.
