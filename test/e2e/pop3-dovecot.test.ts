@@ -50,14 +50,25 @@ async function atServer(server: Dovecot): Promise<string[]> {
 const id = (name: string): string => `<${name}@test.example>`;
 
 t.test('a POP3 account behaves like an IMAP one', async (t) => {
-  const { isp, work, box } = await scene(t, { isp: ['one', 'two', 'both', 'four', 'five', 'six'], work: ['both', 'w'] });
+  const { isp, work, box } = await scene(t, {
+    isp: ['one', 'two', 'both', 'four', 'five', 'six'],
+    work: ['both', 'w'],
+  });
   const client = await box.imap();
   t.teardown(() => client.close());
-  t.same(await names(box), ['both', 'five', 'four', 'one', 'six', 'two', 'w'], 'merged, and what both have is once there');
+  t.same(
+    await names(box),
+    ['both', 'five', 'four', 'one', 'six', 'two', 'w'],
+    'merged, and what both have is once there',
+  );
   t.same(await names(box, 'Accounts/isp/INBOX'), ['both', 'five', 'four', 'one', 'six', 'two']);
   await client.ok('SELECT INBOX');
   const tagged = await client.ok('UID SEARCH KEYWORD $account_isp');
-  t.equal(tagged.untagged.find((line) => line.startsWith('SEARCH'))?.split(' ').length, 7, 'six entries carry its keyword');
+  t.equal(
+    tagged.untagged.find((line) => line.startsWith('SEARCH'))?.split(' ').length,
+    7,
+    'six entries carry its keyword',
+  );
 
   await client.ok('SELECT Accounts/isp/INBOX');
   const expected = ['one', 'two', 'both', 'four', 'five', 'six'].map((name) => sha(mail(name)));
@@ -69,7 +80,10 @@ t.test('a POP3 account behaves like an IMAP one', async (t) => {
   await box.sync();
   const flags = (await work.list('alice', 'INBOX')).find(({ subject }) => subject === 'both')?.flags;
   t.same([...(flags ?? [])].sort(), ['$label1', '\\Seen'], 'flags reach the IMAP copy');
-  t.same((await box.list('Accounts/isp/INBOX')).find(({ subject }) => subject === 'one')?.flags.includes('\\Flagged'), true);
+  t.same(
+    (await box.list('Accounts/isp/INBOX')).find(({ subject }) => subject === 'one')?.flags.includes('\\Flagged'),
+    true,
+  );
 
   await client.ok(`UID MOVE ${await uidOf(client, id('one'))} Trash`);
   await client.ok(`UID STORE ${await uidOf(client, id('two'))} +FLAGS (\\Deleted)`);
@@ -82,7 +96,10 @@ t.test('a POP3 account behaves like an IMAP one', async (t) => {
   t.same(await names(box), ['five', 'six', 'w']);
   t.same(await names(box, 'Trash'), ['both', 'one']);
   t.same(await names(box, 'Archive'), ['four']);
-  t.ok((await box.list('Trash')).find(({ subject }) => subject === 'one')?.flags.includes('\\Flagged'), 'flags go along');
+  t.ok(
+    (await box.list('Trash')).find(({ subject }) => subject === 'one')?.flags.includes('\\Flagged'),
+    'flags go along',
+  );
 
   await client.ok('SELECT Archive');
   await client.ok(`UID STORE ${await uidOf(client, id('four'))} +FLAGS (\\Deleted)`);

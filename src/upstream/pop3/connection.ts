@@ -56,6 +56,7 @@ export class Pop3Connection {
         reject(connectionError(doing, this.#failure));
         return;
       }
+      const fail = (error: unknown): void => reject(connectionError(doing, error));
       let refusal: Error | null = null;
       let text = '';
       const status = (kind: ReplyStatus, words: string): 'single' | 'lines' | 'body' => {
@@ -67,10 +68,17 @@ export class Pop3Connection {
       const end = (): void => {
         this.#waiting.shift();
         this.#arm();
-        if (refusal === null) resolve(text);
-        else reject(refusal);
+        if (refusal !== null) reject(refusal);
+        else busy.then(() => resolve(text), fail);
       };
-      const body = (bytes: Buffer): void => this.#hold(options.body?.(bytes));
+      // Whoever takes the octets may still be at it when the last of them is here.
+      let busy: Promise<void> = Promise.resolve();
+      const body = (bytes: Buffer): void => {
+        const taking = options.body?.(bytes);
+        if (!(taking instanceof Promise)) return;
+        busy = taking;
+        this.#hold(taking);
+      };
       // A challenge is not the end: the same sink takes what comes next.
       let challenged = false;
       const sink: ReplySink = {
@@ -82,7 +90,6 @@ export class Pop3Connection {
         body,
         end: () => (challenged ? this.#arm() : end()),
       };
-      const fail = (error: Error): void => reject(connectionError(doing, error));
       this.#waiting.push({ sink, reject: fail, patienceMs: options.patienceMs ?? this.#silenceMs });
       if (command !== null) this.#socket.write(`${command}\r\n`, 'utf8');
       this.#arm();
@@ -114,8 +121,7 @@ export class Pop3Connection {
     }
   }
 
-  #hold(busy: void | Promise<void>): void {
-    if (!(busy instanceof Promise)) return;
+  #hold(busy: Promise<void>): void {
     this.#holds += 1;
     this.#socket.pause();
     const done = (): void => {
