@@ -112,12 +112,17 @@ function inRanges(ranges: readonly (readonly [number, number])[], position: numb
 }
 
 function flagMatcher({ listing }: Selected, flag: string, present: boolean): Matcher {
-  const byId: boolean[] = [];
+  let texts = listing.flagTexts;
+  let byId: boolean[] = [];
   return ({ at }) => {
+    if (listing.flagTexts !== texts) {
+      texts = listing.flagTexts;
+      byId = [];
+    }
     const id = listing.flagIds[at]!;
     const known = byId[id];
     if (known !== undefined) return known;
-    const matches = hasFlag(listing.flagTexts[id]!, flag) === present;
+    const matches = hasFlag(texts[id]!, flag) === present;
     byId[id] = matches;
     return matches;
   };

@@ -12,6 +12,9 @@ import { NO_RECENT, type PollOptions, Tracker } from './tracker.js';
 /** A tree may have 10,000 parts, so only a few are kept. */
 const KEPT_TREES = 4;
 
+/** Keywords of a mailbox that clients are told of, and may add to: some servers stop at 26, people have a few dozen. */
+export const MAX_KEYWORDS = 1_000;
+
 /** The flags every mailbox has (RFC 9051 §2.3.2). */
 const SYSTEM_FLAGS = '\\Answered \\Flagged \\Deleted \\Seen \\Draft';
 
@@ -27,7 +30,7 @@ export class Selected {
   /** What `saved` came to with these sequence numbers. */
   #resolved: { readonly saved: readonly number[]; readonly uids: Uint32Array; readonly ranges: IndexRange[] } | null =
     null;
-  #flagTexts = 0;
+  #flagTexts: { readonly texts: readonly string[]; readonly length: number } = { texts: [], length: 0 };
   #keywords: readonly string[] = [];
 
   private constructor(mailbox: Mailbox, readOnly: boolean, recentFrom: number) {
@@ -69,7 +72,8 @@ export class Selected {
   /** `* FLAGS (…)` and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1). */
   announceFlags(out: Output): void {
     const all = [SYSTEM_FLAGS, ...this.#keywords].join(' ');
-    const settable = [SYSTEM_FLAGS, ...this.#keywords.filter((flag) => !isAccountKeyword(flag)), '\\*'].join(' ');
+    const more = this.takesKeywords(['']) ? ['\\*'] : [];
+    const settable = [SYSTEM_FLAGS, ...this.#keywords.filter((flag) => !isAccountKeyword(flag)), ...more].join(' ');
     out.text(`* FLAGS (${all})\r\n`);
     out.text(`* OK [PERMANENTFLAGS (${this.readOnly ? '' : settable})] Flags permitted\r\n`);
   }
@@ -108,15 +112,24 @@ export class Selected {
     return this.#resolved.ranges;
   }
 
+  /** Whether these flags may be set: only so many keywords are kept apart in a mailbox (RFC 9051 §7.1 PERMANENTFLAGS). */
+  takesKeywords(flags: readonly string[]): boolean {
+    if (this.#keywords.length < MAX_KEYWORDS) return true;
+    const known = new Set(this.#keywords.map((flag) => flag.toLowerCase()));
+    return flags.every((flag) => flag.startsWith('\\') || isAccountKeyword(flag) || known.has(flag.toLowerCase()));
+  }
+
   /** True when the mailbox has keywords that the session was not told of. */
   #learnKeywords(): boolean {
     const { flagTexts } = this.listing;
-    if (flagTexts.length === this.#flagTexts) return false;
-    this.#flagTexts = flagTexts.length;
+    if (flagTexts === this.#flagTexts.texts && flagTexts.length === this.#flagTexts.length) return false;
+    this.#flagTexts = { texts: flagTexts, length: flagTexts.length };
     const keywords = new Set(flagTexts.flatMap((text) => flagList(text)).filter((flag) => !flag.startsWith('\\')));
-    if (keywords.size === this.#keywords.length) return false;
-    this.#keywords = [...keywords].sort();
-    return true;
+    // Those that no message has any more may be set again.
+    const told = new Set(this.#keywords);
+    const news = [...keywords].some((keyword) => !told.has(keyword)) && told.size < MAX_KEYWORDS;
+    if (news) this.#keywords = [...keywords].sort().slice(0, MAX_KEYWORDS);
+    return news;
   }
 
   close(): void {

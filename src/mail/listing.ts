@@ -38,9 +38,14 @@ export class Listing {
   uidNext = 1;
   highestModSeq = 1;
 
-  /** Interned canonical flag texts. */
-  readonly flagTexts: FlagText[] = [];
-  readonly #flagIdByText = new Map<FlagText, number>();
+  /**
+   * Interned canonical flag texts. When many of them are used no more, both this array and `flagIds` are replaced:
+   * whoever keeps an id from one turn to the next keeps the array it belongs to.
+   */
+  flagTexts: FlagText[] = [];
+  #flagIdByText = new Map<FlagText, number>();
+  /** Texts beyond which the unused ones are looked for. */
+  #flagRoom = 1_024;
 
   constructor(capacity = 64) {
     this.uids = new Uint32Array(capacity);
@@ -58,11 +63,13 @@ export class Listing {
       throw new RangeError(`append to listing: UID ${row.uid} is not above ${this.uids[this.length - 1]}`);
     }
     if (this.length === this.uids.length) this.#grow();
+    // First, since it may replace the array.
+    const flagId = this.#intern(row.flags);
     const at = this.length;
     this.uids[at] = row.uid;
     this.rows[at] = row.row;
     this.messages[at] = row.message;
-    this.flagIds[at] = this.#intern(row.flags);
+    this.flagIds[at] = flagId;
     this.modSeqs[at] = row.modSeq;
     this.sizes[at] = row.size;
     this.dates[at] = row.internalDate;
@@ -73,7 +80,8 @@ export class Listing {
 
   /** New flags and MODSEQ for the entry at `index`. */
   setFlags(index: number, flags: FlagText, modSeq: number): void {
-    this.flagIds[index] = this.#intern(flags);
+    const flagId = this.#intern(flags);
+    this.flagIds[index] = flagId;
     this.modSeqs[index] = modSeq;
     if (modSeq > this.highestModSeq) this.highestModSeq = modSeq;
   }
@@ -119,10 +127,30 @@ export class Listing {
   #intern(text: FlagText): number {
     let id = this.#flagIdByText.get(text);
     if (id === undefined) {
+      if (this.flagTexts.length >= this.#flagRoom) this.#dropUnusedFlags();
       id = this.flagTexts.push(text) - 1;
       this.#flagIdByText.set(text, id);
     }
     return id;
+  }
+
+  #dropUnusedFlags(): void {
+    const texts: FlagText[] = [];
+    const newIds = new Map<number, number>();
+    const flagIds = new Uint32Array(this.flagIds.length);
+    for (let i = 0; i < this.length; i += 1) {
+      const old = this.flagIds[i]!;
+      let id = newIds.get(old);
+      if (id === undefined) {
+        id = texts.push(this.flagTexts[old]!) - 1;
+        newIds.set(old, id);
+      }
+      flagIds[i] = id;
+    }
+    this.flagIds = flagIds;
+    this.flagTexts = texts;
+    this.#flagIdByText = new Map(texts.map((text, id) => [text, id]));
+    this.#flagRoom = Math.max(1_024, 2 * texts.length);
   }
 
   #grow(): void {

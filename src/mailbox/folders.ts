@@ -19,6 +19,7 @@ import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
+import { MAX_MAILBOXES, MAX_SUBSCRIPTIONS } from './limits.js';
 import { objectId } from './object-id.js';
 
 /**
@@ -28,6 +29,7 @@ import { objectId } from './object-id.js';
 export async function createMailbox(context: MailContext, name: string, role: Role | undefined): Promise<number> {
   const row = await context.store.write(async (tx) => {
     await requireFree(tx, name);
+    await requireRoom(tx, 'mailbox', MAX_MAILBOXES);
     const { account, path, delimiter } = await parseName(tx, context, name);
     const own = await foldersOf(tx, account.id);
     // RFC 6154 §3: a special use that cannot be had is refused, not left out.
@@ -117,7 +119,11 @@ async function renameInbox(context: MailContext, to: string): Promise<void> {
 }
 
 export async function subscribeMailbox(context: MailContext, name: string, subscribed: boolean): Promise<void> {
-  await context.store.write((tx) => setSubscribed(tx, name, subscribed));
+  await context.store.write(async (tx) => {
+    const known = await tx.get('SELECT 1 FROM subscription WHERE name = ?', [name]);
+    if (subscribed && !known) await requireRoom(tx, 'subscription', MAX_SUBSCRIPTIONS);
+    await setSubscribed(tx, name, subscribed);
+  });
 }
 
 export interface MailboxInfo {
@@ -156,6 +162,11 @@ function addParents(infos: Map<string, MailboxInfo>, name: string, subscribed: R
     if (infos.has(parent)) return;
     infos.set(parent, { name: parent, role: null, selectable: false, subscribed: subscribed.has(parent) });
   }
+}
+
+async function requireRoom(tx: ReadTx, table: 'mailbox' | 'subscription', most: number): Promise<void> {
+  const count = await tx.get<{ n: number }>(`SELECT COUNT(*) AS n FROM ${table}`);
+  if (count!.n >= most) throw new MergeboxError('limit', `there may be no more than ${most}: remove some first`);
 }
 
 async function requireFree(tx: ReadTx, name: string): Promise<void> {

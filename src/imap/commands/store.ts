@@ -24,6 +24,8 @@ export const storeCommand = defineCommand({
 async function store(session: Session, args: StoreArguments, call: Call): Promise<Reply> {
   const { selected } = session;
   if (selected.readOnly) return readOnlyReply();
+  if (args.mode !== 'remove' && !selected.takesKeywords(args.flags))
+    return no('The mailbox has too many keywords', 'LIMIT');
   if (args.unchangedSince !== null) session.enableCondstore();
   const uids = selected.uids(selected.resolve(args.set, call.uid));
   const prediction = args.silent ? new Prediction(selected, uids, args) : null;
@@ -73,8 +75,8 @@ function conclusion({ tracker }: Selected, modified: readonly number[], gone: nu
 class Prediction {
   readonly #selected: Selected;
   readonly #args: StoreArguments;
-  readonly #before = new Map<number, number>();
-  readonly #after = new Map<number, FlagText>();
+  readonly #before = new Map<number, FlagText>();
+  readonly #after = new Map<FlagText, FlagText>();
 
   constructor(selected: Selected, uids: readonly number[], args: StoreArguments) {
     this.#selected = selected;
@@ -82,7 +84,7 @@ class Prediction {
     const { listing, tracker } = selected;
     for (const uid of uids) {
       const at = listing.indexOf(uid);
-      if (at >= 0 && tracker.knows(at)) this.#before.set(uid, listing.flagIds[at]!);
+      if (at >= 0 && tracker.knows(at)) this.#before.set(uid, listing.flags(at));
     }
   }
 
@@ -94,11 +96,11 @@ class Prediction {
     return before !== undefined && at >= 0 && listing.flags(at) === this.#expected(before);
   }
 
-  #expected(flagId: number): FlagText {
-    let after = this.#after.get(flagId);
+  #expected(before: FlagText): FlagText {
+    let after = this.#after.get(before);
     if (after === undefined) {
-      after = applyStore(this.#selected.listing.flagTexts[flagId]!, this.#args);
-      this.#after.set(flagId, after);
+      after = applyStore(before, this.#args);
+      this.#after.set(before, after);
     }
     return after;
   }
