@@ -1,4 +1,5 @@
 import type { FlagText } from '../mail/flags.js';
+import { chunks } from '../util/group.js';
 import { allocateUids, mirrorsOf } from './mailboxes.js';
 import { savedNow } from './objects.js';
 import { type CopyRow, type CopyState, type FolderRow, jsonIds, nextId } from './rows.js';
@@ -17,24 +18,31 @@ export interface NewCopy {
   readonly internalDate: number;
 }
 
+/** Rows that one statement inserts. */
+const PAGE_ROWS = 1_000;
+
 /** Inserts copies and returns their ids in the same order. */
 export async function insertCopies(tx: WriteTx, copies: readonly NewCopy[]): Promise<number[]> {
   if (copies.length === 0) return [];
   const first = await nextId(tx, 'copy');
-  const rows = copies.map((each) => [
-    ...[each.folderId, each.uid, each.messageId, each.entryId, each.mirrorUid],
+  const rows = copies.map((each, index) => [
+    ...[first + index, each.folderId, each.uid, each.messageId, each.entryId, each.mirrorUid],
     ...[each.state, each.flags, each.base, each.size, each.internalDate],
   ]);
-  await tx.run(
-    `INSERT INTO copy (id, folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, size, internal_date,
-       mod_seq, arrived, saved)
-     SELECT ?2 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-       value ->> 7, value ->> 8, value ->> 9, ?3, ?3, CASE WHEN value ->> 4 IS NULL THEN NULL ELSE ?4 END
-     FROM json_each(?1)`,
-    [JSON.stringify(rows), first, tx.modSeq, savedNow()],
-  );
+  for (const page of chunks(rows, PAGE_ROWS)) {
+    await tx.run(
+      `INSERT INTO copy (id, folder_id, uid, message_id, entry_id, mirror_uid, state, flags, base, size, internal_date,
+         mod_seq, arrived, saved)
+       SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+         value ->> 8, value ->> 9, value ->> 10, ?2, ?2, CASE WHEN value ->> 5 IS NULL THEN NULL ELSE ?3 END
+       FROM json_each(?1)`,
+      [JSON.stringify(page), tx.modSeq, savedNow()],
+    );
+  }
   return copies.map((_, index) => first + index);
 }
+
+const DAY = 86_400;
 
 /** The copy that a client's command makes in a folder: shown in its mirror at once, its upload owed. */
 export async function insertPendingCopy(
@@ -48,6 +56,8 @@ export async function insertPendingCopy(
   const [id] = await insertCopies(tx, [
     { ...copy, folderId: folder.id, uid: null, mirrorUid, state: 'pending', base: '' },
   ]);
+  const now = Math.floor(Date.now() / 1000);
+  if (copy.internalDate < now - DAY) await tx.run('INSERT INTO put_here (copy_id, at) VALUES (?, ?)', [id!, now]);
   if (folder.role === 'sent') await tx.run('INSERT INTO filed_here (copy_id) VALUES (?)', [id!]);
   return { id: id!, mirrorUid };
 }

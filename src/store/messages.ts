@@ -1,9 +1,14 @@
+import { chunks } from '../util/group.js';
 import { sameContents, threadsOf } from './objects.js';
 import { jsonIds, type NewMessage, nextId } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
-/** Octets of metadata that one statement takes; a page of usual mails has less. */
-const PACK_BYTES = 4 << 20;
+/**
+ * What one statement takes: rows, and octets of metadata. Each value is copied twice on its way, and the C library keeps
+ * what larger blocks leave behind, in every thread of the pool.
+ */
+const PAGE_ROWS = 500;
+const PACK_BYTES = 96 << 10;
 
 /** Inserts contents and returns their ids in the same order. */
 export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[]): Promise<number[]> {
@@ -15,15 +20,17 @@ export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[
     messages.map((each) => each.header),
   );
   const rows = messages.map(({ matchKey, mergeKey, messageId, size, pinned }, index) => [
-    ...[matchKey, mergeKey, messageId, size, pinned],
-    ...[same[index], threads[index]],
+    ...[first + index, matchKey, mergeKey, messageId, size],
+    ...[pinned, same[index], threads[index]],
   ]);
-  await tx.run(
-    `INSERT INTO message (id, match_key, merge_key, message_id, size, pinned, email_id, thread_id)
-     SELECT ?2 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-     FROM json_each(?1)`,
-    [JSON.stringify(rows), first],
-  );
+  for (const page of chunks(rows, PAGE_ROWS)) {
+    await tx.run(
+      `INSERT INTO message (id, match_key, merge_key, message_id, size, pinned, email_id, thread_id)
+       SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+       FROM json_each(?)`,
+      [JSON.stringify(page)],
+    );
+  }
   await insertMetadata(tx, first, messages);
   return messages.map((_, index) => first + index);
 }
@@ -61,6 +68,22 @@ async function insertMetadata(tx: WriteTx, firstId: number, messages: readonly N
 }
 
 const NUL = Buffer.alloc(1);
+
+/**
+ * A content of its own with the same octets, for a copy at another account; clients see one object (RFC 8474). `kept`
+ * has the SHA-256 of contents that are pinned without their row saying so.
+ */
+export async function cloneMessage(tx: WriteTx, id: number, kept: ReadonlyMap<number, string>): Promise<number> {
+  const row = (await tx.get<NewMessage & { email: number }>(
+    `SELECT match_key AS "matchKey", merge_key AS "mergeKey", message_id AS "messageId", size, pinned, envelope, structure,
+       header, COALESCE(email_id, message.id) AS email
+     FROM message JOIN metadata ON metadata.id = message.id WHERE message.id = ?`,
+    [id],
+  ))!;
+  const [clone] = await insertMessages(tx, [{ ...row, pinned: row.pinned ?? kept.get(id) ?? null }]);
+  await tx.run('UPDATE message SET email_id = ? WHERE id = ?', [row.email, clone!]);
+  return clone!;
+}
 
 export interface MetadataRow {
   readonly id: number;
@@ -112,7 +135,10 @@ export async function placesOf(
   const places = await tx.all<BodyPlace>(
     `SELECT folder.account_id AS "accountId", folder.path AS path, folder.uid_validity AS "uidValidity", copy.uid AS uid
      FROM copy JOIN folder ON folder.id = copy.folder_id
-     WHERE copy.message_id = ? AND copy.uid IS NOT NULL AND folder.uid_validity IS NOT NULL
+     WHERE copy.uid IS NOT NULL AND folder.uid_validity IS NOT NULL AND (copy.message_id = ?1 OR copy.id IN (
+       -- bytes that are still to be fetched from another account
+       SELECT pin.copy_id FROM copy AS made JOIN action AS upload ON upload.target_id = made.id
+       JOIN action AS pin ON pin.id = upload.after_id WHERE made.message_id = ?1 AND pin.kind = 'pin'))
      ORDER BY CASE copy.state WHEN 'live' THEN 0 ELSE 1 END`,
     [messageId],
   );
