@@ -195,7 +195,9 @@ class Session implements Pop3FakeSession {
 }
 
 function passwordIn(mechanism: string, response: string): string | undefined {
-  return mechanism.toUpperCase() === 'XOAUTH2' ? /auth=Bearer ([^\x01]*)/.exec(response)?.[1] : response.split('\0')[2];
+  return mechanism.toUpperCase() === 'XOAUTH2'
+    ? response.split('auth=Bearer ')[1]?.split('\x01')[0]
+    : response.split('\0')[2];
 }
 
 function err(): string {
