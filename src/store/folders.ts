@@ -3,6 +3,7 @@ import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
 import { owe } from './actions.js';
 import { insertMailbox, mirrorsOf, setSubscribed } from './mailboxes.js';
+import { putBackFolder } from './put-back.js';
 import { dropCopies } from './remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
@@ -105,6 +106,7 @@ async function forgetFolders(
   gone: readonly FolderRow[],
 ): Promise<void> {
   for (const folder of gone) {
+    if (account.authority === 'mergebox') await putBackFolder(tx, folder);
     if (await tx.get("SELECT 1 FROM copy WHERE folder_id = ? AND state = 'pending' LIMIT 1", [folder.id])) {
       const stale = await tx.all<CopyRow>("SELECT * FROM copy WHERE folder_id = ? AND state <> 'pending'", [folder.id]);
       await dropCopies(tx, book, stale);

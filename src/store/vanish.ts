@@ -7,6 +7,7 @@ import { copiesByIds, insertPendingCopy } from './copies.js';
 import type { SqlValue } from './driver.js';
 import { copyFacts } from './facts.js';
 import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups.js';
+import { makePending } from './put-back.js';
 import { doomCopies, dropCopies, folderAccounts, settleEntries } from './remove.js';
 import { type CopyRow, jsonIds } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
@@ -242,7 +243,7 @@ async function putBack(
     await owe(tx, [{ accountId, kind: 'append', targetId: made.id }], reason);
     return dropCopies(tx, book, [copy]);
   }
-  await tx.run("UPDATE copy SET state = 'pending', uid = NULL, base = '' WHERE id = ?", [copy.id]);
+  await makePending(tx, [copy.id]);
   if (!found) {
     await owe(tx, [{ accountId, kind: 'append', targetId: copy.id }], reason);
   } else if (found.virtual === 1) {

@@ -11,6 +11,7 @@ import { Mutex } from '../util/mutex.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
 import { oweRetirements } from './execute-retire.js';
+import { keepMail } from './keep-mail.js';
 import { asksForPatience, MAX_RETRY_MS, retryDelay } from './pacing.js';
 import { type PullResult, pullFolder } from './pull.js';
 import { refreshQuota } from './refresh-quota.js';
@@ -33,6 +34,7 @@ export class AccountEngine {
   readonly #stop = new AbortController();
   readonly #pullSignal = new Signal();
   readonly #drainSignal = new Signal();
+  readonly #keepSignal = new Signal();
   readonly #loops: Promise<void>[] = [];
   readonly #secondLook = new Mutex();
   /** Settles when the first look at the folders that are merged is over, well or not. */
@@ -84,7 +86,7 @@ export class AccountEngine {
   }
 
   start(): void {
-    this.#loops.push(this.#pullLoop(), this.#drainLoop());
+    this.#loops.push(this.#pullLoop(), this.#drainLoop(), this.#keepLoop());
   }
 
   async stop(): Promise<void> {
@@ -137,7 +139,7 @@ export class AccountEngine {
       const counts = (await this.#context.store.read(actionCounts)).get(this.accountId);
       if (counts && counts.parked > 0)
         throw new MergeboxError('refused', `${counts.parked} actions were refused by the server`);
-      if (!changed && (counts?.pending ?? 0) === 0) return;
+      if (!changed && (counts?.pending ?? 0) === 0) return keepMail(this.#context, signal);
       if ((counts?.pending ?? 0) > 0) {
         this.#drainSignal.raise();
         await abortable(delay(20), signal);
@@ -200,6 +202,20 @@ export class AccountEngine {
         if (asksForPatience(error)) this.#pauseFor(wait);
         await delay(wait, undefined, { signal }).catch(() => undefined);
       }
+    }
+  }
+
+  /** Beside the others, since it may take long: what Mergebox decides for is kept here. */
+  async #keepLoop(): Promise<void> {
+    const { signal } = this.#stop;
+    if (this.#context.account.authority !== 'mergebox') return;
+    while (!signal.aborted) {
+      await this.#keepSignal.wait(this.#context.pollSeconds * 1000, signal);
+      await this.#pause();
+      if (signal.aborted) return;
+      await keepMail(this.#context, signal).catch((error: unknown) => {
+        if (!signal.aborted) this.#context.log.warn({ err: errorText(error) }, 'mail could not be kept here');
+      });
     }
   }
 
@@ -336,6 +352,7 @@ export class AccountEngine {
     this.#state = held === null ? 'idle' : 'held';
     this.#lastError = held;
     this.#drainSignal.raise();
+    this.#keepSignal.raise();
   }
 
   /** Milliseconds to wait. */

@@ -130,7 +130,8 @@ async function verify(
   faultPoint('append.verified');
   await context.store.write(async (tx) => {
     if (row.attempts === 0) await markOwn(tx, [target!.id]);
-    if (same) {
+    // An account for which Mergebox decides is put back from its bytes.
+    if (same && context.account.authority !== 'mergebox') {
       // Other copies of it that are still on their way need the bytes, wherever this one goes meanwhile; and those
       // in folders that live here are nothing else.
       await tx.run(
@@ -139,7 +140,7 @@ async function verify(
            AND (copy.state = 'pending' OR folder.account_id IN (SELECT value FROM json_each(?))))`,
         [target!.message_id, jsonIds(context.book.locals())],
       );
-    } else if (!movedOn) {
+    } else if (!same && !movedOn) {
       const what = stored === null ? 'shows the mail no more' : 'holds other bytes than were uploaded';
       context.log.warn({ folder: targetFolder!.path, uid }, `the folder ${what}: our bytes are kept`);
       // The source of a move must outlive a target that is not the same.
@@ -150,7 +151,7 @@ async function verify(
     }
     await removeActions(tx, [row.id]);
   });
-  if (same) context.released(stored);
+  if (same && context.account.authority !== 'mergebox') context.released(stored);
   faultPoint('append.acknowledged');
 }
 
