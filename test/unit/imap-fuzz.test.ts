@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { fuzzCommands, STATES } from '../fuzz/commands.js';
+import { fuzzMime } from '../fuzz/mime.js';
 import { mail, setup } from './imap-support.js';
 
 /** Whole commands of every kind; what follows cuts, joins and repeats them. */
@@ -113,3 +115,12 @@ for (const state of ['not logged in', 'logged in', 'with a mailbox selected']) {
     t.match((await client.lines('STATUS INBOX (MESSAGES)'))[0], `(MESSAGES ${listing.length})`, 'and it still serves');
   });
 }
+
+t.test('a short run of the fuzzer finds nothing in commands, in three states, nor in mails', async (t) => {
+  for (const [index, state] of STATES.entries()) {
+    const { faults, outcomes } = await fuzzCommands(state, 2_000, 20_240 + index);
+    t.same(faults, [], state);
+    t.ok((outcomes['answered'] ?? 0) > 50 && (outcomes['BAD'] ?? 0) > 100, JSON.stringify(outcomes));
+  }
+  t.same((await fuzzMime(1_000, 7)).faults, []);
+});
