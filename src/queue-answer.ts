@@ -40,12 +40,14 @@ async function list(
   const first = after === null ? 0 : names.findIndex((name) => name >= after.user);
   for (let at = first; at >= 0 && at < names.length; at += 1) {
     const user = names[at]!;
-    const { json, last } = await queues.get(user)!.listing(user === after?.user ? after.id : 0, limit);
+    const queue = queues.get(user)!;
+    const { json, last } = await queue.listing(user === after?.user ? after.id : 0, limit);
     // A page is of one user; an empty one is passed over.
     if (last === null) continue;
-    return `{"user":${JSON.stringify(user)},"mails":${json},"next":${JSON.stringify({ user, id: last })}}`;
+    const head = { user, obstacles: Object.fromEntries(queue.obstacles()), next: { user, id: last } };
+    return `${JSON.stringify(head).slice(0, -1)},"mails":${json}}`;
   }
-  return '{"user":null,"mails":[],"next":null}';
+  return JSON.stringify({ user: null, obstacles: {}, next: null, mails: [] });
 }
 
 async function find(
@@ -76,7 +78,7 @@ function shown(user: string, mail: QueuedMail): ShownQueueMail {
     from: envelope.from,
     subject: envelope.subject,
     messageId: envelope.messageId,
-    viaRelay: mail.viaRelay,
+    viaRelay: mail.viaRelay ? 1 : 0,
     states: recipients.map((each) => ({
       address: each.address,
       state: each.state,

@@ -73,10 +73,17 @@ async function list(
     after = page.next;
     left -= page.mails.length;
     shown += page.mails.length;
-    if (json) mails.push(...page.mails.map((each) => ({ ...each, user: page.user ?? '' })));
-    else print(page.mails.map((each) => lineOf(page.user ?? '', each)).join(''));
+    const user = page.user ?? '';
+    const found = page.mails.map((each) => ({ ...each, error: each.error ?? obstacle(page, each) }));
+    if (json) mails.push(...found.map((each) => ({ ...each, user })));
+    else print(found.map((each) => lineOf(user, each)).join(''));
   } while (after !== null && left > 0);
   print(json ? `${JSON.stringify(mails, null, 2)}\n` : `${shown} mails${after === null ? '' : ', and more'}\n`);
+}
+
+/** What keeps a waiting mail that was not tried itself. */
+function obstacle({ obstacles }: QueueList, { account, viaRelay, state }: ListedQueueMail): string | null {
+  return state === 'waiting' ? (obstacles[viaRelay === 1 ? 'the relay' : account] ?? null) : null;
 }
 
 function lineOf(user: string, mail: ListedQueueMail): string {
@@ -92,7 +99,7 @@ function mailText(mail: ShownQueueMail): string {
   const rows: (readonly [string, string])[] = [
     ['mail', `${mail.id} of ${mail.user}`],
     ['state', `${mail.state}${mail.error === null ? '' : `: ${mail.error}`}`],
-    ['account', `${mail.account}${mail.viaRelay ? ' (through the relay)' : ''}`],
+    ['account', `${mail.account}${mail.viaRelay === 1 ? ' (through the relay)' : ''}`],
     ['sender', `<${mail.sender}>`],
     ['from', mail.from],
     ['subject', mail.subject],

@@ -21,6 +21,8 @@ export interface ListedQueueMail {
   /** waiting, sending (its server has not answered), settling (delivered, a copy or a report is owed), held. */
   readonly state: string;
   readonly account: string;
+  /** 1: it leaves through the user's relay. */
+  readonly viaRelay: number;
   readonly sender: string;
   /** The first recipient, how many there are, and how many of them wait. */
   readonly to: string;
@@ -39,6 +41,8 @@ export interface ListedQueueMail {
 export interface QueueList {
   /** Whose mails these are. */
   readonly user: string | null;
+  /** Why a server could not be used the last time, by account; of the relay under the name `the relay`. */
+  readonly obstacles: Readonly<Record<string, string>>;
   readonly mails: readonly ListedQueueMail[];
   /** Where the next `list` goes on; null at the end. */
   readonly next: { readonly user: string; readonly id: number } | null;
@@ -50,7 +54,6 @@ export interface ShownQueueMail extends ListedQueueMail {
   readonly from: string;
   readonly subject: string;
   readonly messageId: string;
-  readonly viaRelay: boolean;
   readonly states: readonly {
     readonly address: string;
     readonly state: string;

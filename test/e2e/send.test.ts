@@ -2,6 +2,7 @@ import t from 'tap';
 import { startDovecot } from '../harness/dovecot.js';
 import { appendMessage } from '../harness/imap-helpers.js';
 import { startMergebox } from '../harness/mergebox.js';
+import { eventually } from '../harness/net.js';
 import { runPython } from '../harness/python.js';
 import { startSmtpUpstream } from '../harness/smtp-upstream.js';
 
@@ -88,13 +89,13 @@ t.test('a mail leaves by the account that owns its From and is filed in that Sen
 
   await t.test('Sent holds each once, also when the client files its own copy', async (t) => {
     await box.sync();
-    t.same(await subjects(), ['from-work', 'from-home']);
+    t.same((await subjects()).sort(), ['from-home', 'from-work']);
     const client = await box.imap();
     const own = mail('alice@work.example', 'from-work', 'Bcc: secret@x.example');
     await appendMessage(client, 'Sent', own, ['\\Seen']);
     await client.logout();
     await box.sync();
-    t.same(await subjects(), ['from-work', 'from-home'], 'still once in the merged Sent');
+    t.same((await subjects()).sort(), ['from-home', 'from-work'], 'still once in the merged Sent');
     const upstream = (await servers.work.list('alice', 'Sent')).map(({ messageId }) => messageId);
     t.same(upstream, ['<from-work@test.example>'], 'and once at work');
     t.equal((await servers.home.list('alice', 'INBOX.Sent')).length, 1, 'and once at home');
@@ -109,11 +110,58 @@ t.test('a mail leaves by the account that owns its From and is filed in that Sen
     t.equal(relays.work.mails.length + relays.home.mails.length, 2, 'nothing left');
   });
 
-  await t.test('the verdict of the upstream server is the client’s', async (t) => {
-    await relays.work.stop();
-    const outcome = await send('alice@work.example', mail('alice@work.example', 'unreachable'));
-    t.equal(outcome.code, 451, 'out of reach: the client keeps it');
-    await box.sync();
+  await t.test('a mail whose server is out of reach is queued, leaves later and is filed then', async (t) => {
+    const queue = async (...args: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await box.command(['queue', ...args]);
+      return code === 0 ? stdout : `${code}: ${stderr}`;
+    };
+    const port = relays.home.port;
+    await relays.home.stop();
+    t.same(await send('alice@home.example', mail('alice@home.example', 'unreachable')), { refused: {} });
+    t.match(
+      await queue('list'),
+      /alice\/home +waiting .*\n +<alice@home\.example> to <bob@elsewhere\.example>\n.*ECONNREFUSED/,
+    );
+    t.match(await queue('list'), /\n1 mails\n$/);
+    const [listed] = JSON.parse(await queue('list', '--json')) as { id: number; user: string }[];
+    const id = String(listed?.id);
+    t.match(await queue('show', id), /subject: +unreachable\n.*to: +<bob@elsewhere\.example> waiting\n$/s);
+    t.match((await box.status()).body, { queue: { waiting: 1, held: 0 } });
+    t.match(await queue('hold', id), /is held/);
+    t.match(await queue('show', id, '--user', 'alice'), /state: +held: held by hand/);
+    t.match((await box.status()).body, { queue: { waiting: 0, held: 1 } });
     t.notOk((await subjects()).includes('unreachable'), 'what was not sent is not filed');
+    relays.home = await startSmtpUpstream({ port });
+    t.match(await queue('retry', id), /is tried again/);
+    await eventually('it left', () => relays.home.mails.length === 1);
+    await box.sync();
+    t.ok((await subjects()).includes('unreachable'), 'what was sent is');
+    t.match(await queue('list'), /^0 mails\n$/);
+    t.match(await queue('show', id), /^1: mergebox: no mail \d+ in the queue/);
+    t.match(await queue('drop'), /^2: .*which mail/);
+  });
+
+  await t.test('a dropped mail goes nowhere', async (t) => {
+    await relays.home.stop();
+    await send('alice@home.example', mail('alice@home.example', 'regretted'));
+    const { stdout } = await box.command(['queue', 'list', '--json']);
+    const [listed] = JSON.parse(stdout) as { id: number }[];
+    t.equal((await box.command(['queue', 'drop', String(listed?.id)])).code, 0);
+    t.match((await box.command(['queue', 'list'])).stdout, /^0 mails/);
+  });
+
+  await t.test('what the server refuses is the client’s at once', async (t) => {
+    const refusing = await startSmtpUpstream({
+      answer: (verb) => (verb === 'RCPT' ? '550 5.1.1 no such user' : undefined),
+    });
+    t.teardown(() => refusing.stop());
+    const config = await box.readConfig();
+    const [user] = config['users'] as { accounts: { smtp: { port: number } }[] }[];
+    user!.accounts[0]!.smtp.port = refusing.port;
+    await box.writeConfig(config);
+    await box.restart();
+    const outcome = await send('alice@work.example', mail('alice@work.example', 'refused'));
+    t.match(outcome, { code: 550, text: /no such user/ });
+    t.match((await box.command(['queue', 'list'])).stdout, /^0 mails/);
   });
 });

@@ -16,6 +16,8 @@ export interface SmtpUpstreamOptions {
   readonly certificate?: { readonly cert: string; readonly key: string };
   /** Demands this login. */
   readonly login?: { readonly user: string; readonly password: string };
+  /** A free one when absent. */
+  readonly port?: number;
   /** EHLO keywords beside STARTTLS and AUTH. */
   readonly extensions?: readonly string[];
   /**
@@ -59,7 +61,7 @@ export class SmtpUpstream {
   listen(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(0, '127.0.0.1', resolve);
+      this.#server.listen(this.#options.port ?? 0, '127.0.0.1', resolve);
     });
   }
 

@@ -68,6 +68,7 @@ async function run(test: Test, changes: Partial<AdminOptions> = {}): Promise<Run
     release: forAccount('release'),
     retry: forAccount('retry'),
     drop: forAccount('drop'),
+    queue: async ({ command }) => JSON.stringify({ command }),
     rebuild: async ({ user }) => ({ ok: true, accounts: [{ user, account: '*', result: 'rebuilt' }] }),
     ready: () => true,
     metrics: new Metrics(),

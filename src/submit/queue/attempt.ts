@@ -67,8 +67,8 @@ export async function attempt(
   if (replies.length < lines.length || replies.at(-1)?.code !== 354) return result;
   const more = able.some(({ address }) => verdicts.get(address)?.status === TOO_MANY);
   if (accepted.length === 0) {
-    // A pipelined DATA is under way: an empty message to nobody ends it (RFC 2920 §3.1).
-    await relay.content([], async () => undefined).catch(() => undefined);
+    // A pipelined DATA is under way. RFC 2920 §3.1 ends it by an empty message; without one no server can deliver it.
+    relay.abort();
     return result;
   }
   return { ...result, ...(await sendContent(relay, accepted, verdicts, blocks, beforeDot)), more };
@@ -83,8 +83,7 @@ async function sendContent(
 ): Promise<Partial<AttemptResult>> {
   try {
     const reply = await relay.content(blocks(), () => beforeDot(accepted));
-    // Without the dot there is no message yet, so an early success means nothing.
-    const verdict = verdictOf(!relay.endSent && succeeded(reply) ? { ...reply, code: 451, enhanced: null } : reply);
+    const verdict = relay.endSent ? verdictOf(reply) : noMessage(reply);
     for (const address of accepted) verdicts.set(address, verdict);
     return {};
   } catch (error) {
@@ -115,7 +114,7 @@ function judge(replies: readonly Reply[], recipients: readonly Recipient[], verd
         status: accepted.length > 0 ? TOO_MANY : '4.0.0',
       });
     } else if (!succeeded(toRcpt)) verdicts.set(address, verdictOf(toRcpt));
-    else if (toData !== undefined && toData.code !== 354) verdicts.set(address, verdictOf(toData));
+    else if (toData !== undefined && toData.code !== 354) verdicts.set(address, noMessage(toData));
     else accepted.push(address);
   }
   return accepted;
@@ -136,6 +135,11 @@ export function verdictOf(reply: Reply): Verdict {
   if (permanent) return { state: 'failed', status: reply.enhanced ?? '5.0.0', reply: text };
   const status = reply.enhanced?.startsWith('4') === true ? reply.enhanced : '4.0.0';
   return { state: 'waiting', status, reply: text };
+}
+
+/** Before the final dot there is no message that a server could take, so a success there is none. */
+function noMessage(reply: Reply): Verdict {
+  return { ...verdictOf(reply), ...(succeeded(reply) ? { state: 'waiting', status: '4.5.0' } : {}) };
 }
 
 function failed(code: number, status: string, text: string): Verdict {

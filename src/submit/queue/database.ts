@@ -163,7 +163,7 @@ export class QueueDatabase {
    */
   async listing(after: number, limit: number): Promise<{ readonly json: string; readonly last: number | null }> {
     const [row] = await this.#reader.all<{ json: string; last: number | null }>(
-      `SELECT json_group_array(json_object('id', id, 'state', state, 'account', account, 'sender', sender,
+      `SELECT json_group_array(json_object('id', id, 'state', state, 'account', account, 'viaRelay', via_relay, 'sender', sender,
          'to', recipients ->> '$[0].address', 'recipients', json_array_length(recipients),
          'open', (SELECT COUNT(*) FROM json_each(recipients) WHERE value ->> 'state' IN ('waiting', 'sent')),
          'size', size, 'created', created, 'nextTry', next_try, 'attempts', attempts, 'priority', priority,
