@@ -80,6 +80,7 @@ export class Pop3Fake {
   }
 
   #serve(socket: Socket): void {
+    socket.setNoDelay(true);
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
     socket.on('error', () => undefined);

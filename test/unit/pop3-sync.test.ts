@@ -1,6 +1,14 @@
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t, { type Test } from 'tap';
+import { PinnedFiles } from '../../src/cache/pinned-files.js';
+import type { AccountConfig } from '../../src/config/config.js';
+import type { Shelf } from '../../src/upstream/local-parts.js';
+import type { KnownMail, MailBook } from '../../src/upstream/pop3/book.js';
+import { Pop3Upstream } from '../../src/upstream/pop3/upstream.js';
+import { silentLog } from '../../src/util/log.js';
+import { Secret } from '../../src/util/secret.js';
 import { type Pop3Behaviour, Pop3Fake } from '../harness/pop3-fake.js';
 import { mail } from './support/fake-server.js';
 import { scratch } from './support/mail-world.js';
@@ -259,23 +267,18 @@ t.test('an account that is configured no more, or as IMAP now, keeps the mail th
   mailbox.close();
 });
 
-t.test('POP3: a connection cut at any octet loses nothing and doubles nothing', async (t) => {
+t.test('POP3: a line that breaks again and again loses nothing and doubles nothing', async (t) => {
   const fake = await fakeWith(t, ['a', 'b', 'c']);
-  const dir = await scratch(t);
-  const world = await Pop3World.open(t, dir, { isp: fake }, { isp: { pollSeconds: 86_400 } });
-  await world.settle();
-  const whole = fake.mails.reduce((sum, { bytes }) => sum + bytes.length, 0) + 900;
-  let cut = 20;
-  for (let round = 0; cut < whole; round += 1, cut += 37) {
+  const world = await worldOf(t, fake);
+  for (const cut of [30, 200, 260, 420, 600, 900]) {
     // A mail comes and one goes in each round, while the line breaks.
-    fake.add(mail(`n${round}`, 'x\r\n'));
+    fake.add(mail(`n${cut}`, 'x\r\n'));
     fake.behaviour.cutAfter = cut;
     await world.service.sync.engines[0]!.round().catch(() => undefined);
     fake.behaviour.cutAfter = -1;
     await world.settle();
-    const subjects = await world.subjects();
-    if (JSON.stringify(subjects) !== JSON.stringify(left(fake))) t.same(subjects, left(fake), `cut after ${cut}`);
-    await world.expunge(`n${round}`);
+    t.same(await world.subjects(), left(fake), `cut after ${cut}`);
+    await world.expunge(`n${cut}`);
     fake.behaviour.cutAfter = cut;
     await world.service.sync.engines[0]!.round().catch(() => undefined);
     fake.behaviour.cutAfter = -1;
@@ -283,4 +286,85 @@ t.test('POP3: a connection cut at any octet loses nothing and doubles nothing', 
   await world.settle(30_000);
   t.same(await world.subjects(), ['a', 'b', 'c']);
   t.same(left(fake), ['a', 'b', 'c']);
+});
+
+/** A POP3 account without a store: INBOX is what `keep` was called for. */
+class BareAccount {
+  readonly recorded = new Map<number, string>();
+  readonly rows = new Map<number, KnownMail>();
+  readonly upstream: Pop3Upstream;
+  #next = 1;
+
+  constructor(fake: Pop3Fake, files: PinnedFiles) {
+    const shelf: Shelf = {
+      folders: async () => [{ path: 'INBOX', role: 'inbox', uidNext: this.#next, exists: this.recorded.size }],
+      uids: async () => [...this.recorded.keys()].sort((a, b) => a - b),
+      take: async (_path, count) => {
+        this.#next += count;
+        return this.#next - count;
+      },
+      contents: async (_path, uids) => new Map([...this.recorded].filter(([uid]) => uids.includes(uid))),
+      filed: async () => new Set(),
+      created: async () => undefined,
+    };
+    const book: MailBook = {
+      all: async () => [...this.rows.values()].sort((a, b) => a.uid - b.uid),
+      save: async (rows, removed = []) => {
+        for (const uid of removed) this.rows.delete(uid);
+        for (const row of rows) this.rows.set(row.uid, row);
+      },
+    };
+    const endpoint = { host: '127.0.0.1', port: fake.port, tls: 'none', ca: null } as const;
+    const auth = { username: 'alice', password: new Secret('secret') };
+    const account = { endpoint, auth, authority: 'both', leaveOnServer: 'until-deleted' } as AccountConfig;
+    this.upstream = new Pop3Upstream({ account, shelf, files, book, log: silentLog() });
+  }
+
+  /** What a pull does. */
+  async pull(): Promise<void> {
+    await this.upstream.read('INBOX', null, async (reader) => {
+      const uids = (await reader.flags(null)).map(({ uid }) => uid).filter((uid) => !this.recorded.has(uid));
+      await reader.messages(uids, async (page) => {
+        for (const { uid, content } of page) this.recorded.set(uid, content!);
+      });
+    });
+  }
+}
+
+t.test('POP3: a download and a deletion cut at every octet are complete after the next try', async (t) => {
+  const files = await PinnedFiles.open(path.join(await scratch(t), 'pinned'));
+  const fake = await fakeWith(t, []);
+  const mails = ['S: a\r\n\r\n.\r\n', 'S: b\r\n\r\n..b\r\n'].map((text) => Buffer.from(text));
+  const names = mails.map((bytes) => createHash('sha256').update(bytes).digest('hex'));
+  let downloads = 0;
+  let deletions = 0;
+  for (let cut = 0; downloads === 0 || deletions === 0; cut += 1) {
+    fake.mails = [];
+    for (const bytes of mails) fake.add(bytes);
+    const account = new BareAccount(fake, files);
+    fake.behaviour.cutAfter = cut;
+    const pulled = await account.pull().then(
+      () => true,
+      () => false,
+    );
+    if (pulled) downloads += 1;
+    fake.behaviour.cutAfter = -1;
+    await account.pull();
+    const got = [...account.recorded].sort(([a], [b]) => a - b);
+    if (JSON.stringify(got.map(([, name]) => name)) !== JSON.stringify(names)) t.same(got, names, `cut after ${cut}`);
+    fake.behaviour.cutAfter = cut;
+    const ref = { path: 'INBOX', uidValidity: 1 };
+    const authorised = { actions: [1], reason: 'test', setAside: async () => undefined };
+    const [uid] = got[0]!;
+    const expunged = await account.upstream.expunge(ref, [uid], authorised).then(
+      () => true,
+      () => false,
+    );
+    if (expunged) deletions += 1;
+    fake.behaviour.cutAfter = -1;
+    await account.upstream.expunge(ref, [uid], authorised);
+    if (fake.mails.length !== 1 || !fake.mails[0]!.bytes.equals(mails[1]!)) t.fail(`deletion cut after ${cut}`);
+    await account.upstream.disconnect();
+  }
+  t.equal(downloads, 1, 'cut at every octet but the last');
 });
