@@ -204,15 +204,20 @@ class ImapUpstream implements Upstream {
     }
   }
 
-  /** The lane for pulls with the least to do. */
+  /** The lane for pulls with the least to do; that of bodies where the server takes no other. */
   #freest(): ReaderLane {
-    return this.#bulk.reduce((best, lane) => (lane.readers + lane.load < best.readers + best.load ? lane : best));
+    const open = this.#bulk.filter((lane) => !lane.barred);
+    if (open.length === 0 && !this.#bodies.barred) return this.#bodies;
+    const lanes = open.length === 0 ? this.#bulk : open;
+    return lanes.reduce((best, lane) => (lane.readers + lane.load < best.readers + best.load ? lane : best));
   }
 
   /** The lane kept for bodies, or one that is connected and has nothing to do when that is taken. */
   #bodyLane(): ReaderLane {
+    const connected = this.#bulk.filter((lane) => lane.connected);
+    if (this.#bodies.barred && connected.length > 0) return connected[0]!;
     if (this.#bodies.load === 0) return this.#bodies;
-    return this.#bulk.find((lane) => lane.connected && lane.load === 0 && lane.readers === 0) ?? this.#bodies;
+    return connected.find((lane) => lane.load === 0 && lane.readers === 0) ?? this.#bodies;
   }
 
   #learnFlags(client: MutateClient): void {

@@ -1,10 +1,16 @@
+import { backoffDelay } from '../util/backoff.js';
 import type { Clock } from '../util/clock.js';
 import { errorText, MergeboxError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
 import { Mutex } from '../util/mutex.js';
 import { abortedError, connectionError } from './errors.js';
 import type { ReaderSession } from './reader-session.js';
+import { isTooManyConnections, retryHintMs } from './refusals.js';
 import type { Timing } from './timing.js';
+
+/** How long a server that has too many connections is not asked for one more, unless it says itself. */
+const BARRED_MS = 60_000;
+const MAX_BARRED_MS = 3_600_000;
 
 /** Bodies are what a person waits for, so they go before everything else. */
 export type Priority = 'body' | 'bulk';
@@ -41,6 +47,9 @@ export class ReaderLane {
   #urgent: (() => void) | null = null;
   /** Reads that hold or await `reads`. */
   readers = 0;
+  /** Until when the server takes no connection for it, by the clock, and how often in a row it took none. */
+  #barredUntil = 0;
+  #refusals = 0;
 
   constructor(open: (signal: AbortSignal) => Promise<ReaderSession>, { timing, log, clock }: LaneContext) {
     this.#open = open;
@@ -56,6 +65,11 @@ export class ReaderLane {
 
   get connected(): boolean {
     return this.#session !== null;
+  }
+
+  /** Whether the server had too many connections when this one was asked for, a while ago. */
+  get barred(): boolean {
+    return this.#session === null && this.#clock.now() < this.#barredUntil;
   }
 
   /** Jobs that run or wait. */
@@ -136,9 +150,11 @@ export class ReaderLane {
     if (known !== null && (await this.#stillAlive(known))) return known;
     const { signal } = this.#abort;
     const session = await this.#open(signal).catch((error: unknown) => {
+      this.#noteRefusal(error);
       // Being called off breaks whatever step it was at, which then complains of something else.
       throw signal.aborted ? signal.reason : error;
     });
+    this.#refusals = 0;
     if (signal.aborted) {
       session.connection.close(signal.reason);
       throw signal.reason;
@@ -149,6 +165,14 @@ export class ReaderLane {
     };
     this.#session = session;
     return session;
+  }
+
+  #noteRefusal(error: unknown): void {
+    if (!isTooManyConnections(error)) return;
+    this.#refusals += 1;
+    const delayMs = retryHintMs(error) ?? backoffDelay(this.#refusals, { baseMs: BARRED_MS, maxMs: MAX_BARRED_MS });
+    this.#barredUntil = this.#clock.now() + delayMs;
+    this.#log.warn({ err: errorText(error), seconds: Math.round(delayMs / 1_000) }, 'doing with fewer connections');
   }
 
   /** A connection that rested is tried first, since servers and firewalls drop such without a word. */

@@ -358,6 +358,30 @@ t.test('a third connection that is refused leaves bodies to the ones that stand'
   t.equal((await bodyOf(upstream, INBOX, 1)).toString(), 'hi');
 });
 
+t.test('a server that takes no further connection is asked for none until it said so, and all goes on', async (t) => {
+  let logins = 0;
+  const { upstream } = await facing(
+    t,
+    (command, tag) => {
+      if (command.startsWith('AUTHENTICATE')) {
+        logins += 1;
+        return logins > 1
+          ? `${tag} NO [UNAVAILABLE] Maximum number of connections exceeded, try again in 60 seconds\r\n`
+          : undefined;
+      }
+      return command.includes('BODY.PEEK[]') ? `* 1 FETCH (UID 1 BODY[] "hi")\r\n${tag} OK done\r\n` : undefined;
+    },
+    { connections: 5 },
+  );
+  t.ok((await upstream.status(['INBOX'])).has('INBOX'), 'the first reader');
+  t.equal((await bodyOf(upstream, INBOX, 1)).toString(), 'hi', 'bodies go over it');
+  const asked = logins;
+  t.equal(asked, 2);
+  for (let n = 0; n < 5; n += 1) t.equal((await bodyOf(upstream, INBOX, 1)).toString(), 'hi');
+  t.equal(await upstream.read('INBOX', null, async (folder) => folder.state.exists), 3);
+  t.equal(logins, asked, 'nothing knocks again before its time');
+});
+
 t.test('refused changes throw with code and text, and UIDVALIDITY is looked at first', async (t) => {
   const { fake, upstream } = await facing(t, (command, tag) => {
     if (command.startsWith('UID COPY')) return `${tag} NO [OVERQUOTA] Quota exceeded\r\n`;
