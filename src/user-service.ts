@@ -4,6 +4,7 @@ import type { AccountStatus, RefusedAction } from './admin/status.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
 import { PinnedFiles } from './cache/pinned-files.js';
 import type { AccountConfig, Config, UserConfig } from './config/config.js';
+import { windowAt } from './mail/window.js';
 import { Bodies } from './mailbox/bodies.js';
 import type { MailContext } from './mailbox/context.js';
 import { Listings } from './mailbox/listings.js';
@@ -110,6 +111,7 @@ export class UserService {
         keep: (bytes, use) => pinned.put(bytes, use),
         released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
+        ...selectionOf(account),
       };
     });
     const sync = new UserSync(store, book, contexts, { log, firstSyncSeconds: config.limits.firstSyncSeconds });
@@ -243,6 +245,13 @@ function upstreamOf(
   const shelf = new LocalShelf(store, accountId);
   if (account?.protocol !== 'pop3') return new LocalUpstream(shelf, pinned);
   return new Pop3Upstream({ account, shelf, files: pinned, book: new Pop3Book(store, accountId), log });
+}
+
+/** What of the account is synced; POP3 and local mail lives here and is shown whole. */
+function selectionOf(account: AccountConfig | undefined): Pick<SyncContext, 'window' | 'choice'> {
+  if (account?.protocol !== 'imap') return {};
+  const { include, exclude, since, maxMessages } = account;
+  return { choice: { include, exclude }, window: () => windowAt(since, maxMessages, Math.floor(Date.now() / 1000)) };
 }
 
 function policyOf(user: UserConfig, account: AccountConfig) {

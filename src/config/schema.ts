@@ -59,6 +59,8 @@ const relay = smtp.extend({
   addresses: z.array(address).optional(),
 });
 
+const folderPattern = z.string().min(1).max(255);
+
 export const accountSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, '1 to 32 of A-Z a-z 0-9 _ -'),
   /** `local`: folders that live in dataDir alone; neither `host` nor `auth` then. */
@@ -86,6 +88,23 @@ export const accountSchema = z.strictObject({
       error: '"until-deleted", "forever", or a number of days',
     })
     .default('until-deleted'),
+  /** Folders to sync: patterns of paths, `/` between levels; each stands for the folder and all below it. */
+  include: z.array(folderPattern).default(['*']),
+  exclude: z.array(folderPattern).default([]),
+  /** Earliest mail to show: a date, or days before today; all when absent. IMAP only, like `maxMessages`. */
+  since: z
+    .string()
+    .regex(/^(\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])|\d{1,5}d)$/, 'a date like "2024-01-31" or days like "90d"')
+    .optional(),
+  /** Newest mails of each folder to show; all when absent. */
+  maxMessages: z.int().min(1).optional(),
+  /** Whose bodies are fetched before anybody asks, to be readable without the server. */
+  bodies: z
+    .string()
+    .regex(/^(on-demand|all|recent:\d{1,5}d)$/, '"on-demand", "all", or "recent:30d"')
+    .default('on-demand'),
+  /** Octets; larger mails are fetched only when somebody reads them. */
+  bodyMaxBytes: z.int().min(0).default(26_214_400),
   /** Folder of each role, where the server does not tell or tells wrong. */
   folders: z
     .strictObject({
@@ -127,6 +146,10 @@ const limits = z.strictObject({
   memoryCacheBytes: z.int().min(0).default(67_108_864),
   /** Octets of message bodies kept on disk, per user. */
   diskCacheBytes: z.int().min(0).default(2_147_483_648),
+  /** Octets of bodies that are kept to be readable without their servers, per user. */
+  offlineBytes: z.int().min(0).default(10_737_418_240),
+  /** Octets a second at which one account's bodies are fetched for that. */
+  prefetchBytesPerSecond: z.int().min(1_024).default(2_097_152),
   /** IMAP connections of one user. */
   sessionsPerUser: z.int().min(1).default(64),
   /** IMAP connections of one client address. */

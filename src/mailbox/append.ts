@@ -4,7 +4,7 @@ import { deriveLargeMetadata } from '../mail/metadata.js';
 import type { AccountPolicy } from '../store/account-book.js';
 import { APPEND_ALWAYS, owe } from '../store/actions.js';
 import { insertPendingCopy } from '../store/copies.js';
-import { folderById, roleFolder } from '../store/folders.js';
+import { folderById, refuseExcluded, roleFolder } from '../store/folders.js';
 import { mailboxNamed, mergedMailbox } from '../store/mailboxes.js';
 import { insertMessages } from '../store/messages.js';
 import type { FolderRow, MailboxRow, NewMessage } from '../store/rows.js';
@@ -182,6 +182,7 @@ async function place(
     book.default();
   if (!account) throw new MergeboxError('cannot', `"${mailbox.name}" has no account that could hold mail`);
   requireWritable(account);
+  await refuseExcluded(tx, account, mailbox.role!);
   return { account, folder: await roleFolder(tx, account, mailbox.role!, reason) };
 }
 

@@ -177,15 +177,50 @@ export async function removeFolders(tx: WriteTx, book: AccountBook, folders: rea
       tx.touchNames();
     }
     await tx.run('DELETE FROM action WHERE folder_id = ?', [folder.id]);
+    await tx.run('DELETE FROM folder_window WHERE folder_id = ?', [folder.id]);
     await tx.run('DELETE FROM folder WHERE id = ?', [folder.id]);
   }
 }
 
-/** The account's folder of a role; its creation is owed when there is none. */
+/** Roles whose folder the account has, but does not sync. */
+async function excludedRoles(tx: ReadTx, accountId: number): Promise<ReadonlySet<string>> {
+  const row = await tx.get<{ value: string }>('SELECT value FROM meta WHERE key = ?', [`excluded.${accountId}`]);
+  return new Set(row === undefined ? [] : (JSON.parse(row.value) as string[]));
+}
+
+export async function saveExcludedRoles(tx: WriteTx, accountId: number, roles: readonly Role[]): Promise<void> {
+  await tx.run('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value', [
+    `excluded.${accountId}`,
+    JSON.stringify(roles),
+  ]);
+}
+
+/** Throws `cannot` when a client wants mail in a role's folder that the account does not sync: it could not be shown. */
+export async function refuseExcluded(tx: ReadTx, account: AccountPolicy, role: Role): Promise<void> {
+  if (!(await excludedRoles(tx, account.id)).has(role)) return;
+  const text = `the account ${account.name} keeps its folder for ${ROLE_NAMES[role]} out of Mergebox ("exclude")`;
+  throw new MergeboxError('cannot', text);
+}
+
+/** Paths of folders where something is still owed or not settled: they are synced until it is. */
+export async function unsettledFolders(tx: ReadTx, accountId: number): Promise<ReadonlySet<string>> {
+  const rows = await tx.all<{ path: string }>(
+    `SELECT folder.path FROM folder WHERE folder.account_id = ? AND (
+       folder.state <> 'live' OR EXISTS (SELECT 1 FROM action WHERE action.folder_id = folder.id)
+       OR EXISTS (SELECT 1 FROM copy WHERE copy.folder_id = folder.id AND copy.state <> 'live')
+       OR EXISTS (SELECT 1 FROM action JOIN copy ON copy.id IN (action.copy_id, action.target_id)
+                  WHERE action.account_id = folder.account_id AND copy.folder_id = folder.id))`,
+    [accountId],
+  );
+  return new Set(rows.map((row) => row.path));
+}
+
+/** The account's folder of a role; its creation is owed when there is none. Instead of one that is not synced: INBOX. */
 export async function roleFolder(tx: WriteTx, account: AccountPolicy, role: Role, reason: string): Promise<FolderRow> {
   const rows = await foldersOf(tx, account.id);
   const known = rows.find((folder) => folder.role === role && folder.state !== 'deleting');
   if (known) return known;
+  if ((await excludedRoles(tx, account.id)).has(role)) return roleFolder(tx, account, 'inbox', reason);
   const inbox = rows.find((folder) => folder.role === 'inbox');
   const sample = rows.find((folder) => folder.role !== null && folder.role !== 'inbox');
   const delimiter = inbox?.delimiter ?? sample?.delimiter ?? '/';

@@ -5,7 +5,7 @@ import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
 import { type NewAction, owe } from './actions.js';
 import { insertPendingCopy } from './copies.js';
-import { folderById, roleFolder } from './folders.js';
+import { folderById, refuseExcluded, roleFolder } from './folders.js';
 import { agreeOnFlags, type Group, groupFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox } from './mailboxes.js';
 import { savedNow } from './objects.js';
@@ -95,6 +95,7 @@ async function planLegs(
     const account = book.get(accountOf(source));
     if (!book.pushes(account.id)) continue;
     if (legs.some((leg) => leg.folder.account_id === account.id)) continue;
+    await refuseExcluded(tx, account, target.role!);
     legs.push({ folder: await roleFolder(tx, account, target.role!, reason), source, within: true });
   }
   if (legs.length === 0) throw readOnlyAccount(book.get(accountOf(group.copies[0]!)));

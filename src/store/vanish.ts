@@ -116,13 +116,15 @@ interface Found extends CopyRow {
  * Decides why these copies of an account vanished; all its folders must have been looked at since they were marked. Moved,
  * when the same mail has arrived in another folder of the account since (or a folder like All Mail still holds it); else
  * really deleted. A move leaves the other accounts' copies alone, except into Trash (a deletion) and out of it (a
- * restoration), which they follow.
+ * restoration), which they follow. `unseen` says that the account has folders that are not synced, where a mail may have
+ * gone: then nothing counts as deleted for the other accounts.
  */
 export async function explainVanished(
   tx: WriteTx,
   book: AccountBook,
   accountId: number,
   copyIds: readonly number[],
+  unseen = false,
 ): Promise<void> {
   const vanished = await tx.all<Vanished>(
     `SELECT copy.*, message.match_key, folder.pulled, folder.role FROM copy
@@ -134,6 +136,10 @@ export async function explainVanished(
   for (const copy of vanished) {
     const found = await movedTo(tx, accountId, copy, taken);
     if (found) taken.add(found.id);
+    else if (unseen && book.get(accountId).authority !== 'mergebox') {
+      await dropCopies(tx, book, [copy]);
+      continue;
+    }
     await settleVanished(tx, book, accountId, copy, found);
   }
 }

@@ -1,3 +1,5 @@
+import type { FolderChoice } from '../mail/folder-choice.js';
+import type { HistoryWindow } from '../mail/window.js';
 import type { AccountBook, AccountPolicy } from '../store/account-book.js';
 import type { Store } from '../store/store.js';
 import type { Upstream } from '../upstream/port.js';
@@ -26,4 +28,8 @@ export interface SyncContext {
   /** The file with these bytes (SHA-256, hex) may go: a server has them. */
   readonly released: (sha256: string) => void;
   readonly guard: { readonly share: number; readonly count: number };
+  /** The history that is shown now; absent or null: all of it. */
+  readonly window?: () => HistoryWindow | null;
+  /** Which folders are synced; absent: all. */
+  readonly choice?: FolderChoice;
 }

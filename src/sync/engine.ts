@@ -3,11 +3,13 @@ import { actionCounts } from '../store/actions.js';
 import { foldersOf, saveNamespacePrefix, syncFolderList } from '../store/folders.js';
 import type { FolderRow } from '../store/rows.js';
 import { explainVanished, vanishedCopies } from '../store/vanish.js';
+import { reopenWindows } from '../store/window.js';
 import type { FolderState } from '../upstream/port.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { Mutex } from '../util/mutex.js';
+import { chooseFolders, trimFolders } from './choose.js';
 import type { SyncContext } from './context.js';
 import { drainOnce, nextRetry } from './drain.js';
 import { oweRetirements } from './execute-retire.js';
@@ -57,6 +59,8 @@ export class AccountEngine {
   /** Connections lost one soon after the other. */
   #losses = 0;
   #missing: ReadonlySet<string> = new Set();
+  /** Whether the account has folders that are not synced. */
+  #unseen = false;
   #rounds: { promise: Promise<RoundResult>; resolve: (r: RoundResult) => void; reject: (e: unknown) => void } | null =
     null;
 
@@ -225,12 +229,13 @@ export class AccountEngine {
     if (!inbox) return this.#fullRound();
     const result = await this.#pull(inbox);
     if ((await this.#vanished()).length > 0) return this.#fullRound();
+    await trimFolders(this.#context, [inbox]);
     return result;
   }
 
   async #fullRound(): Promise<RoundResult> {
     if (this.#state === 'starting' || this.#state === 'offline') this.#state = 'syncing';
-    const { store, upstream, account, book } = this.#context;
+    const { store, upstream, account, book, window } = this.#context;
     const features = await upstream.connect();
     const listed = await upstream.listFolders();
     if (!listed.some((folder) => folder.role === 'inbox')) {
@@ -238,7 +243,10 @@ export class AccountEngine {
     }
     const missing = await store.write(async (tx) => {
       await saveNamespacePrefix(tx, account.id, features.prefix);
-      return syncFolderList(tx, book, account, listed, this.#missing);
+      await reopenWindows(tx, account.id, window?.() ?? null);
+      const { folders, unseen } = await chooseFolders(tx, this.#context, listed, features.prefix);
+      this.#unseen = unseen;
+      return syncFolderList(tx, book, account, folders, this.#missing);
     });
     faultPoint('folders.listed');
     this.#missing = new Set(missing);
@@ -248,10 +256,13 @@ export class AccountEngine {
     const { held } = looked;
     await oweRetirements(this.#context);
     const vanished = await this.#vanished();
-    if (vanished.length === 0) return { changed, held };
+    if (vanished.length === 0) {
+      const trimmed = await trimFolders(this.#context, await this.#folders());
+      return { changed: changed || trimmed, held };
+    }
     // What vanished may have been moved to a folder that was looked at before: all of them are looked at once more.
     const second = await this.#pullChanged();
-    if (second.complete) await store.write((tx) => explainVanished(tx, book, account.id, vanished));
+    if (second.complete) await store.write((tx) => explainVanished(tx, book, account.id, vanished, this.#unseen));
     faultPoint('vanish.explained');
     return { changed: true, held: held ?? second.held };
   }

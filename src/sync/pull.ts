@@ -7,9 +7,11 @@ import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
 import { lostCopies, recordLost, recordVanished } from '../store/vanish.js';
+import { saveSkipped, skippedUids } from '../store/window.js';
 import type { FolderReader, UpstreamMessage } from '../upstream/port.js';
 import { faultPoint } from '../util/fault.js';
 import { chunks } from '../util/group.js';
+import { type Admission, admit } from './admit.js';
 import type { SyncContext } from './context.js';
 import { diffFolder, type FolderDiff } from './diff.js';
 
@@ -64,9 +66,11 @@ async function pull(
   const { store } = context;
   const folder = await bindUidValidity(context, row, reader);
   if (isUnchanged(folder, reader)) return { changed: false, held: null };
-  const diff = await diffFolder(store, folder, reader);
+  const window = context.window?.() ?? null;
+  const diff = await diffFolder(store, folder, reader, await store.read((tx) => skippedUids(tx, folder, window)));
   const flagged = await applyFlags(context, folder, diff);
-  const arrived = await fetchArrivals(context, folder, reader, diff.arrivals);
+  const admission = await admit(store, folder, reader, diff.arrivals, window);
+  const { arrived, tooOld } = await fetchArrivals(context, folder, reader, admission);
   const lost = await store.read((tx) => lostCopies(tx, folder.id));
   const gone = diff.vanished.length + lost.length;
   // After a UIDVALIDITY reset nothing is known by its UID: what was found again counts.
@@ -86,6 +90,8 @@ async function pull(
       // What a COPY or MOVE still has to settle is met again by the next look.
       const left = diff.vanished.length > 0 && (await copiesByUids(tx, folder.id, diff.vanished)).some(isDoomed);
       await saveCursor(tx, folder.id, { uidValidity, uidNext, modSeq: highestModSeq, exists: left ? -1 : exists });
+      const skipped = [...diff.skipped, ...admission.skip, ...tooOld];
+      await saveSkipped(tx, folder.id, uidValidity, window, skipped);
     });
     faultPoint('ingest.saved');
   } else if (folder.held !== held) {
@@ -156,15 +162,16 @@ async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderD
 
 /**
  * Newest first, so that a first sync cut short has what people read; the next page is fetched while one is written.
- * Returns how many the server gave: it may list what it cannot fetch.
+ * Returns how many the server gave (it may list what it cannot fetch), and the UIDs of those that are not kept.
  */
 async function fetchArrivals(
   context: SyncContext,
   folder: FolderRow,
   reader: FolderReader,
-  uids: readonly number[],
-): Promise<number> {
-  if (uids.length === 0) return 0;
+  { fetch, keeps }: Pick<Admission, 'fetch' | 'keeps'>,
+): Promise<{ arrived: number; tooOld: number[] }> {
+  const tooOld: number[] = [];
+  if (fetch.length === 0) return { arrived: 0, tooOld };
   let arrived = 0;
   let octets = 0;
   let waiting: Arrival[] = [];
@@ -180,19 +187,23 @@ async function fetchArrivals(
     writing.catch(() => undefined);
   };
   await reader.messages(
-    [...uids].sort((a, b) => b - a),
+    [...fetch].sort((a, b) => b - a),
     async (page) => {
       for (const message of page) {
+        if (!keeps(message)) {
+          tooOld.push(message.uid);
+          continue;
+        }
         waiting.push(arrivalOf(context, message));
         octets += message.header.length;
+        arrived += 1;
       }
-      arrived += page.length;
       if (waiting.length >= WRITE_MAILS || octets >= WRITE_OCTETS) await write();
     },
   );
   await write();
   await writing;
-  return arrived;
+  return { arrived, tooOld };
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -32,10 +32,12 @@ export class LaneFolderReader implements FolderReader {
     this.resync = opened.resync;
   }
 
-  uids(): Promise<Uint32Array> {
+  uids(since?: number): Promise<Uint32Array> {
+    // RFC 9051 §6.4.4: SINCE disregards time and zone, so that a day more makes up for any zone.
+    const criterion = since === undefined ? 'ALL' : `SINCE ${imapDate(Math.max(0, since - 86_400))}`;
     return this.#run(async (session) => {
       if (session.exists === 0) return new Uint32Array(0);
-      const uids = await searchAll(session, this.#ref.path);
+      const uids = await search(session, this.#ref.path, criterion);
       if (!isAscending(uids)) uids.sort();
       return uids;
     });
@@ -87,9 +89,17 @@ export class LaneFolderReader implements FolderReader {
   }
 }
 
-/** UID SEARCH ALL, as ranges where the server has ESEARCH (RFC 4731). */
-async function searchAll(session: ReaderSession, path: string): Promise<Uint32Array> {
-  const command = session.capabilities.names.has('ESEARCH') ? 'UID SEARCH RETURN (ALL) ALL' : 'UID SEARCH ALL';
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+function imapDate(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  return `${date.getUTCDate()}-${MONTHS[date.getUTCMonth()]}-${date.getUTCFullYear()}`;
+}
+
+/** UID SEARCH, as ranges where the server has ESEARCH (RFC 4731), which tells nothing when nothing was found. */
+async function search(session: ReaderSession, path: string, criterion: string): Promise<Uint32Array> {
+  const esearch = session.capabilities.names.has('ESEARCH');
+  const command = esearch ? `UID SEARCH RETURN (ALL) ${criterion}` : `UID SEARCH ${criterion}`;
   let found: Uint32Array | null = null;
   await session.connection.run(`list UIDs of ${path}`, command, {
     untagged: (response) => {

@@ -138,8 +138,11 @@ export interface FolderReader {
     readonly vanished: readonly (readonly [number, number])[];
     readonly changed: readonly UidFlags[];
   } | null;
-  /** All UIDs, ascending. */
-  uids(): Promise<Uint32Array>;
+  /**
+   * All UIDs, ascending; with `since` (Unix seconds) at least those of mail with that INTERNALDATE or a later one, and as
+   * few others as the server's notion of days allows.
+   */
+  uids(since?: number): Promise<Uint32Array>;
   /** UID and FLAGS of all messages, or of those changed since (CONDSTORE), in server order. */
   flags(changedSince: string | null): Promise<readonly UidFlags[]>;
   /** Metadata of `uids` in pages, pipelined; pages come in the order of `uids`, messages that are gone are left out. */

@@ -108,7 +108,13 @@ export class FakeUpstream implements Upstream {
             changed: folder.messages.filter((each) => each.modSeq > after).map(uidFlags),
           }
         : null,
-      uids: () => this.#do(`uids ${path}`, () => Uint32Array.from(folder.messages, ({ uid }) => uid)),
+      uids: (from = 0) =>
+        this.#do(`uids ${path}`, () =>
+          Uint32Array.from(
+            folder.messages.filter(({ internalDate }) => internalDate >= from - 86_400),
+            ({ uid }) => uid,
+          ),
+        ),
       flags: (changedSince) =>
         this.#do(`flags ${path}`, () =>
           folder.messages

@@ -30,6 +30,8 @@ export interface WorldOptions {
   readonly policies?: Readonly<Record<string, Partial<AccountPolicy>>>;
   readonly dedupe?: 'content' | 'messageId' | 'off';
   readonly guard?: { readonly share: number; readonly count: number };
+  /** What of an account is synced. */
+  readonly selection?: Readonly<Record<string, Pick<SyncContext, 'window' | 'choice'>>>;
 }
 
 export type Servers = Readonly<Record<string, FakeServer>>;
@@ -111,6 +113,7 @@ export class MailWorld {
         released: () => undefined,
         keep: (bytes, use) => pinned.put(bytes, use),
         guard: options.guard ?? { share: 0.2, count: 20 },
+        ...options.selection?.[name],
       }),
     );
     const sync = new UserSync(store, book, contexts, { log: silentLog(), firstSyncSeconds: 30 });
