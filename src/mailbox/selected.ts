@@ -10,13 +10,14 @@ import { type MetadataRow, metadataOf } from '../store/messages.js';
 import { messagesWithId, savedDates } from '../store/objects.js';
 import { expungeGroups } from '../store/remove.js';
 import type { MailboxRow } from '../store/rows.js';
-import type { WriteTx } from '../store/store.js';
+import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { type AppendMessage, appendMessages } from './append.js';
 import { faultPoint } from '../util/fault.js';
 import type { MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
+import { keepingUploads } from './keep-uploads.js';
 import type { Listings } from './listings.js';
 import type { LiveListing } from './live-listing.js';
 import { objectId, objectRow, threadId, threadNumber } from './object-id.js';
@@ -252,21 +253,25 @@ export class SelectedMailbox {
   }
 
   async #transfer(uids: readonly number[], target: string, mode: 'copy' | 'move'): Promise<CopyResult> {
-    const result = await this.#context.store.write(async (tx) => {
+    const plan = async (tx: ReadTx): Promise<{ target: MailboxRow; byUid: Map<number, Group>; groups: Group[] }> => {
       const mailbox = await this.#target(tx, target);
       if (mode === 'move' && mailbox.id === this.#row.id) {
         throw new MergeboxError('cannot', `move to "${target}": the mail is there already`);
       }
-      const groups = await groupsOf(tx, this.#row, uids);
+      const byUid = await groupsOf(tx, this.#row, uids);
+      return { target: mailbox, byUid, groups: [...byUid.values()] };
+    };
+    const result = await keepingUploads(this.#context, plan, async (tx, kept) => {
+      const { target: mailbox, byUid, groups } = await plan(tx);
       const reason = this.#reason(mode === 'move' ? 'MOVE' : 'COPY');
-      const targetUids = await transferGroups(tx, this.#context.book, [...groups.values()], mailbox, mode, reason);
-      return { uidValidity: mailbox.uid_validity, sourceUids: [...groups.keys()], targetUids };
+      const targetUids = await transferGroups(tx, this.#context.book, groups, mailbox, mode, reason, kept);
+      return { uidValidity: mailbox.uid_validity, sourceUids: [...byUid.keys()], targetUids };
     });
     faultPoint('transfer.committed');
     return result;
   }
 
-  async #target(tx: WriteTx, name: string): Promise<MailboxRow> {
+  async #target(tx: ReadTx, name: string): Promise<MailboxRow> {
     try {
       return await mailboxNamed(tx, name);
     } catch (error) {

@@ -51,7 +51,12 @@ async function keepSources(tx: WriteTx, accountId: number): Promise<void> {
 async function rehome(tx: WriteTx, book: AccountBook, name: string, folders: readonly FolderRow[]): Promise<void> {
   const copies = await tx.all<CopyRow & { merge_key: string | null }>(
     `SELECT copy.*, message.merge_key FROM copy JOIN message ON message.id = copy.message_id
-     WHERE copy.folder_id IN (SELECT value FROM json_each(?)) AND copy.state = 'pending' AND message.pinned IS NOT NULL
+     WHERE copy.folder_id IN (SELECT value FROM json_each(?1)) AND copy.state = 'pending' AND message.pinned IS NOT NULL
+     -- not what was to be copied there from an account that still has it
+     AND NOT EXISTS (SELECT 1 FROM message AS same JOIN copy AS other ON other.message_id = same.id
+       WHERE same.match_key = message.match_key AND same.size = message.size
+       AND COALESCE(same.email_id, same.id) = COALESCE(message.email_id, message.id)
+       AND other.state = 'live' AND other.uid IS NOT NULL AND other.folder_id NOT IN (SELECT value FROM json_each(?1)))
      ORDER BY copy.id`,
     [jsonIds(folders.map((folder) => folder.id))],
   );

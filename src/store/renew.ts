@@ -4,6 +4,7 @@ import { copiesByIds } from './copies.js';
 
 import { insertMessages } from './messages.js';
 import { hideInMirrors, settleContents } from './remove.js';
+import { jsonIds } from './rows.js';
 import type { WriteTx } from './store.js';
 
 /**
@@ -31,5 +32,9 @@ export async function renewCopies(
       [messages[index]!, arrival.message.size, arrival.internalDate, id],
     );
   }
+  // Nor may an upload that waits for the old bytes get the new ones.
+  await tx.run("DELETE FROM action WHERE kind = 'pin' AND copy_id IN (SELECT value FROM json_each(?))", [
+    jsonIds(copies.keys()),
+  ]);
   await settleContents(tx, book, [...copies.values()]);
 }

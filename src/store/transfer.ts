@@ -3,15 +3,16 @@ import type { Role } from '../mail/ids.js';
 import { discardHow } from '../mail/reconcile.js';
 import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
-import { type NewAction, owe } from './actions.js';
+import { owe } from './actions.js';
 import { insertPendingCopy } from './copies.js';
-import { folderById, refuseExcluded, roleFolder } from './folders.js';
+import { folderById, foldersByIds, refuseExcluded, roleFolder } from './folders.js';
 import { agreeOnFlags, type Group, groupFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox } from './mailboxes.js';
 import { savedNow } from './objects.js';
+import { cloneMessage } from './messages.js';
 import { doomCopies, expungeEntries, folderAccounts, oweExpunges, settleEntries } from './remove.js';
-import type { CopyRow, EntryRow, FolderRow, MailboxRow } from './rows.js';
-import type { WriteTx } from './store.js';
+import { type CopyRow, type EntryRow, type FolderRow, jsonIds, type MailboxRow } from './rows.js';
+import type { ReadTx, WriteTx } from './store.js';
 
 /** Where a copy goes: the folder, and how the server gets it there. */
 interface Leg {
@@ -19,9 +20,14 @@ interface Leg {
   readonly source: CopyRow;
   /** Within an account the server copies or moves; across accounts the bytes are uploaded. */
   readonly within: boolean;
+  /** The content of the new copy; one of its own at another account, whose server may make something else of it. */
+  readonly messageId: number;
 }
 
-/** A COPY or MOVE of groups into a mailbox; target UIDs in the order of the groups. All is owed upstream afterwards. */
+/**
+ * A COPY or MOVE of groups into a mailbox; target UIDs in the order of the groups. All is owed upstream afterwards.
+ * `kept`: the SHA-256 of contents whose bytes are pinned already, by message.
+ */
 export async function transferGroups(
   tx: WriteTx,
   book: AccountBook,
@@ -29,9 +35,10 @@ export async function transferGroups(
   target: MailboxRow,
   mode: 'copy' | 'move',
   reason: string,
+  kept: ReadonlyMap<number, string> = new Map(),
 ): Promise<number[]> {
   const uids: number[] = [];
-  for (const group of groups) uids.push(await transferGroup(tx, book, group, target, mode, reason));
+  for (const group of groups) uids.push(await transferGroup(tx, book, group, target, mode, reason, kept));
   return uids;
 }
 
@@ -42,9 +49,10 @@ async function transferGroup(
   target: MailboxRow,
   mode: 'copy' | 'move',
   reason: string,
+  kept: ReadonlyMap<number, string>,
 ): Promise<number> {
   const folders = await folderAccounts(tx, group.copies);
-  const legs = await planLegs(tx, book, group, folders, target, reason);
+  const legs = await planLegs(tx, book, group, folders, target, reason, kept);
   if (mode === 'move' && legs.some((leg) => leg.folder.id === leg.source.folder_id)) {
     throw new MergeboxError('cannot', `move to "${target.name}": the mail is there already`);
   }
@@ -58,15 +66,20 @@ async function transferGroup(
   let upload: number | undefined;
   for (const leg of legs) {
     const made = await insertPendingCopy(tx, leg.folder, {
-      messageId: leg.source.message_id,
+      messageId: leg.messageId,
       entryId: entry?.id ?? null,
       flags: groupFlags(group),
       size: leg.source.size,
       internalDate: leg.source.internal_date,
     });
     if (leg.folder.id === target.folder_id) mirrorUid = made.mirrorUid;
-    const [id] = await owe(tx, [legAction(leg, made.id, mode)], reason);
-    if (!leg.within) upload = id!;
+    if (!leg.within) upload = await oweUpload(tx, leg, made.id, folders, reason);
+    else
+      await owe(
+        tx,
+        [{ accountId: leg.folder.account_id, kind: mode, copyId: leg.source.id, targetId: made.id }],
+        reason,
+      );
   }
   if (mode === 'move') await leaveSource(tx, book, group, { moved, rest, folders, upload }, reason);
   return target.folder_id === null ? entry!.uid : mirrorUid;
@@ -80,6 +93,7 @@ async function planLegs(
   folders: ReadonlyMap<number, FolderRow>,
   target: MailboxRow,
   reason: string,
+  kept: ReadonlyMap<number, string>,
 ): Promise<Leg[]> {
   const accountOf = (copy: CopyRow): number => folders.get(copy.folder_id)!.account_id;
   if (target.folder_id !== null) {
@@ -87,8 +101,9 @@ async function planLegs(
     if (!folder || folder.selectable === 0) throw new MergeboxError('cannot', `"${target.name}" holds no mail`);
     if (!book.pushes(folder.account_id)) throw readOnlyAccount(book.get(folder.account_id));
     const own = group.copies.find((copy) => accountOf(copy) === folder.account_id);
-    const source = own ?? canonicalCopy(group);
-    return [{ folder, source, within: own !== undefined }];
+    if (own) return [{ folder, source: own, within: true, messageId: own.message_id }];
+    const source = canonicalCopy(group);
+    return [{ folder, source, within: false, messageId: await cloneMessage(tx, source.message_id, kept) }];
   }
   const legs: Leg[] = [];
   for (const source of group.copies) {
@@ -96,7 +111,8 @@ async function planLegs(
     if (!book.pushes(account.id)) continue;
     if (legs.some((leg) => leg.folder.account_id === account.id)) continue;
     await refuseExcluded(tx, account, target.role!);
-    legs.push({ folder: await roleFolder(tx, account, target.role!, reason), source, within: true });
+    const folder = await roleFolder(tx, account, target.role!, reason);
+    legs.push({ folder, source, within: true, messageId: source.message_id });
   }
   if (legs.length === 0) throw readOnlyAccount(book.get(accountOf(group.copies[0]!)));
   return legs;
@@ -114,11 +130,41 @@ function canonicalCopy(group: Group): CopyRow {
   return group.copies.find((copy) => copy.message_id === group.entry?.message_id) ?? group.copies[0]!;
 }
 
-function legAction(leg: Leg, targetId: number, mode: 'copy' | 'move'): NewAction {
-  const accountId = leg.folder.account_id;
-  return leg.within
-    ? { accountId, kind: mode, copyId: leg.source.id, targetId }
-    : { accountId, kind: 'append', targetId };
+/**
+ * An upload to another account; its id. The bytes are kept here first, or whoever destroys the source meanwhile would
+ * take an acknowledged copy with it.
+ */
+async function oweUpload(
+  tx: WriteTx,
+  { folder, source, messageId }: Leg,
+  targetId: number,
+  folders: ReadonlyMap<number, FolderRow>,
+  reason: string,
+): Promise<number> {
+  const { pinned } = (await tx.get<{ pinned: string | null }>('SELECT pinned FROM message WHERE id = ?', [messageId]))!;
+  const from = folders.get(source.folder_id)!.account_id;
+  const [pin] = pinned === null ? await owe(tx, [{ accountId: from, kind: 'pin', copyId: source.id }], reason) : [];
+  const [upload] = await owe(
+    tx,
+    [{ accountId: folder.account_id, kind: 'append', targetId, ...(pin === undefined ? {} : { afterId: pin }) }],
+    reason,
+  );
+  return upload!;
+}
+
+/** The contents that a transfer of these groups would upload to another account and whose bytes are not kept here yet. */
+export async function unkeptUploads(tx: ReadTx, groups: readonly Group[], target: MailboxRow): Promise<number[]> {
+  if (target.folder_id === null) return [];
+  const account = (await folderById(tx, target.folder_id))?.account_id;
+  const folders = await foldersByIds(tx, new Set(groups.flatMap(({ copies }) => copies.map((copy) => copy.folder_id))));
+  const across = groups.filter(
+    ({ copies }) => !copies.some((copy) => folders.get(copy.folder_id)!.account_id === account),
+  );
+  const rows = await tx.all<{ id: number }>(
+    'SELECT id FROM message WHERE pinned IS NULL AND id IN (SELECT value FROM json_each(?))',
+    [jsonIds(across.map((group) => canonicalCopy(group).message_id))],
+  );
+  return rows.map((row) => row.id);
 }
 
 /** The merged mailbox that shows mail of the target, if one does. */
@@ -135,18 +181,16 @@ async function insertEntry(
   group: Group,
   legs: readonly Leg[],
 ): Promise<EntryRow> {
-  const shown = legs.find((leg) => leg.source.message_id === group.entry?.message_id)?.source ?? legs[0]!.source;
+  const { messageId, source } = legs.find((leg) => leg.source.message_id === group.entry?.message_id) ?? legs[0]!;
   const accounts = flagText(legs.map((leg) => accountKeyword(book.get(leg.folder.account_id).name)));
-  const key = await tx.get<{ merge_key: string | null }>('SELECT merge_key FROM message WHERE id = ?', [
-    shown.message_id,
-  ]);
+  const key = await tx.get<{ merge_key: string | null }>('SELECT merge_key FROM message WHERE id = ?', [messageId]);
   return createEntry(tx, mailbox.id, {
-    messageId: shown.message_id,
+    messageId,
     mergeKey: key?.merge_key ?? null,
     flags: groupFlags(group),
     accounts,
-    size: shown.size,
-    internalDate: shown.internal_date,
+    size: source.size,
+    internalDate: source.internal_date,
   });
 }
 

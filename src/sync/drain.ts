@@ -13,6 +13,7 @@ import { append } from './execute-append.js';
 import { expunge } from './execute-expunge.js';
 import { changeKey, pushFlags, pushFlagsOneByOne } from './execute-flags.js';
 import { changeFolder } from './execute-folder.js';
+import { pin } from './execute-pin.js';
 import { retire } from './execute-retire.js';
 import { type PullNow, transfer } from './execute-transfer.js';
 
@@ -118,6 +119,8 @@ async function execute(context: SyncContext, batch: readonly LoadedAction[], pul
       return transfer(context, batch, pull);
     case 'append':
       return append(context, first, pull);
+    case 'pin':
+      return pin(context, batch, pull);
     default:
       return changeFolder(context, first);
   }

@@ -127,3 +127,79 @@ t.test('UIDVALIDITY reset: a mail with other bytes than before is a new one, and
   t.same((await world.entries('INBOX')).map(({ subject }) => subject).sort(), ['both', 'both again']);
   t.same(world.servers['home']!.contents().filter((line) => line.startsWith('INBOX')).length, 2);
 });
+
+t.test('a COPY to another account is honoured though its source is destroyed before the upload', async (t) => {
+  const world = await settled(t);
+  const { work, home } = world.servers;
+  const target = world.upstreams['home']!;
+  let refuse = true;
+  target.step = (call, moment) => {
+    if (refuse && moment === 'before' && /^append/.test(call)) throw new MergeboxError('unavailable', 'not now');
+  };
+  const { targetUids } = await world.in('Accounts/work/Projects', (mailbox) => mailbox.copy([1], 'Accounts/home/Kept'));
+  for (const engine of world.sync.engines) {
+    if (engine.name === 'work') await engine.settle(AbortSignal.timeout(5_000));
+  }
+  work!.folder('Projects').remove([1]);
+  for (const engine of world.sync.engines) {
+    if (engine.name === 'work') await engine.settle(AbortSignal.timeout(5_000));
+  }
+  t.ok(
+    (await world.entries('Accounts/home/Kept')).some(({ uid, subject }) => uid === targetUids[0] && subject === 'plan'),
+  );
+  refuse = false;
+  await world.settle();
+  t.ok(home!.contents().includes('Kept: plan []'));
+  t.same(await world.store.read((tx) => tx.all('SELECT id FROM message WHERE pinned IS NOT NULL')), []);
+});
+
+t.test('a COPY to another account needs no server when the bytes are at hand', async (t) => {
+  const world = await settled(t);
+  const { work, home } = world.servers;
+  await world.mail.append('INBOX', [{ bytes: mail('mine'), flags: [], internalDate: 1_810_000_000 }]);
+  const upstream = world.upstreams['work']!;
+  upstream.step = () => {
+    throw new MergeboxError('unavailable', 'not now');
+  };
+  await world.in('INBOX', (mailbox) => mailbox.copy([3], 'Accounts/home/Kept'));
+  for (const engine of world.sync.engines) {
+    if (engine.name === 'home') await engine.settle(AbortSignal.timeout(5_000));
+  }
+  t.ok(home!.contents().includes('Kept: mine []'));
+  upstream.step = () => undefined;
+  await world.settle();
+  t.ok(work!.contents().includes('INBOX: mine []'));
+});
+
+t.test('COPY and MOVE to an account that rewrites mail: what was shown is served, the original stays', async (t) => {
+  const made = servers();
+  made.home.rewrite = (bytes) => Buffer.concat([Buffer.from('X-Seen-By: home\r\n'), bytes]);
+  made.work.create('Third');
+  const world = await settled(t, made);
+  const before = (await hashes(world, 'Accounts/work/Projects')).get(1)!;
+  const { targetUids } = await world.in('Accounts/work/Projects', (mailbox) => mailbox.copy([1], 'Accounts/home/Kept'));
+  await world.settle();
+  t.equal((await hashes(world, 'Accounts/home/Kept')).get(targetUids[0]!), before);
+  // The copy of that copy at a third place is verified there, which says nothing of the second.
+  const { targetUids: third } = await world.in('Accounts/home/Kept', (mailbox) =>
+    mailbox.copy([targetUids[0]!], 'Accounts/work/Third'),
+  );
+  await world.settle();
+  t.equal((await hashes(world, 'Accounts/work/Third')).get(third[0]!), before);
+  made.work.folder('Projects').remove([1]);
+  made.work.folder('Third').remove([1]);
+  await world.settle();
+  t.equal((await hashes(world, 'Accounts/home/Kept')).get(targetUids[0]!), before, 'bytes that only we have are kept');
+});
+
+t.test('MOVE to an account that rewrites mail: the original is shown again where it was', async (t) => {
+  const made = servers();
+  made.home.rewrite = (bytes) => Buffer.concat([Buffer.from('X-Seen-By: home\r\n'), bytes]);
+  const world = await settled(t, made);
+  const before = (await hashes(world, 'Accounts/work/Projects')).get(1)!;
+  const { targetUids } = await world.in('Accounts/work/Projects', (mailbox) => mailbox.move([1], 'Accounts/home/Kept'));
+  for (const engine of world.sync.engines) await engine.settle(AbortSignal.timeout(5_000)).catch(() => undefined);
+  t.ok(made.work.contents().includes('Projects: plan []'));
+  t.equal((await hashes(world, 'Accounts/home/Kept')).get(targetUids[0]!), before);
+  t.same([...(await hashes(world, 'Accounts/work/Projects')).values()], [before]);
+});
