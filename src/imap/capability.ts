@@ -39,6 +39,7 @@ const LOGGED_IN = [
   'SEARCHRES',
   'WITHIN',
   'MULTIAPPEND',
+  'CATENATE',
   'NOTIFY',
   'MULTISEARCH',
   'OBJECTID',

@@ -320,13 +320,13 @@ export class Connection implements SessionIo {
     if (isMessage(command)) {
       // RFC 7889 §4: refused before the bytes are sent.
       if (size + total > limits.messageBytes) return no(`A message may have ${limits.messageBytes} octets`, 'TOOBIG');
-      return this.#takeRoom(size) ? null : no('Too many messages are sent at once, try again later', 'LIMIT');
+      return this.takeRoom(size) ? null : no('Too many messages are sent at once, try again later', 'LIMIT');
     }
     if (size > limits.literalBytes) return bad(`A literal may have ${limits.literalBytes} octets here`);
     return size + total > limits.commandBytes ? bad('Too many literals in one command') : null;
   }
 
-  #takeRoom(octets: number): boolean {
+  takeRoom(octets: number): boolean {
     if (!this.#options.room.take(this.#admitted ?? '', octets)) return false;
     this.#taken += octets;
     return true;

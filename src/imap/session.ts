@@ -37,6 +37,8 @@ export interface SessionIo {
   compress(): Promise<void>;
   /** Counts a session of the user; false when the user has too many already. */
   admitUser(user: string): boolean;
+  /** Takes room for a message until the command is answered; false when there is none. */
+  takeRoom(octets: number): boolean;
   /** Takes back `admitUser`. */
   releaseUser(): void;
   /** Ends the connection after what is gathered has been sent. */

@@ -1,4 +1,4 @@
-import { MAX_APPEND_MESSAGES } from './limits.js';
+import { MAX_APPEND_MESSAGES, MAX_CATENATE_PARTS } from './limits.js';
 import { ParseError } from './parse-error.js';
 import type { CommandParser } from './parser.js';
 
@@ -8,11 +8,17 @@ export interface AppendArguments {
   readonly messages: readonly AppendedMessage[];
 }
 
+/** Octets sent, or the URL of some that the server has. */
+export type CatenatePart = { readonly text: Buffer } | { readonly url: string };
+
 export interface AppendedMessage {
   readonly flags: readonly string[];
   /** Seconds since the Unix epoch. */
   readonly internalDate: number | null;
+  /** Empty with `parts`. */
   readonly bytes: Buffer;
+  /** What the message is put together from (RFC 4469); null when it was sent whole. */
+  readonly parts: readonly CatenatePart[] | null;
   /** Sent as literal8, so that NUL is legal in it (RFC 3516 §4.4). */
   readonly binary: boolean;
   /** Sent as `UTF8 (~{n})`: its header holds UTF-8 (RFC 6855 §4). */
@@ -60,6 +66,10 @@ function expectMessage(parser: CommandParser): AppendedMessage {
     internalDate = parser.expectDateTime();
     parser.expectSp();
   }
+  if (parser.word('CATENATE')) {
+    parser.expectSp();
+    return { flags, internalDate, bytes: NOTHING, parts: expectParts(parser), binary: false, utf8: false };
+  }
   const utf8 = parser.word('UTF8');
   if (utf8) {
     parser.expectSp();
@@ -70,5 +80,22 @@ function expectMessage(parser: CommandParser): AppendedMessage {
     if (!binary) throw new ParseError('UTF8 needs a literal8');
     parser.expectChar(')');
   }
-  return { flags, internalDate, bytes, binary, utf8 };
+  return { flags, internalDate, bytes, parts: null, binary, utf8 };
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** `"(" cat-part *(SP cat-part) ")"`, `cat-part = "TEXT" SP literal / "URL" SP astring` (RFC 4469 §5). */
+function expectParts(parser: CommandParser): CatenatePart[] {
+  const parts: CatenatePart[] = [];
+  parser.expectList('the parts', { min: 1, max: MAX_CATENATE_PARTS }, () => {
+    if (parser.word('TEXT')) {
+      parser.expectSp();
+      parts.push({ text: parser.expectLiteral('a part').bytes });
+    } else if (parser.word('URL')) {
+      parser.expectSp();
+      parts.push({ url: parser.expectAstringText('a URL') });
+    } else throw new ParseError('Expected TEXT or URL');
+  });
+  return parts;
 }

@@ -63,6 +63,9 @@ export const MAX_OPTIONS = 100;
 /** Messages in one MULTIAPPEND. */
 export const MAX_APPEND_MESSAGES = 500;
 
+/** Parts of one message in CATENATE: a text, and every attachment of the mail it is made from. */
+export const MAX_CATENATE_PARTS = 200;
+
 /** RFC 2971 §3.3: at most 30 field-value pairs, fields of 30 octets, values of 1,024. */
 export const MAX_ID_PAIRS = 30;
 export const MAX_ID_FIELD = 30;

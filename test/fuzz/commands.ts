@@ -46,6 +46,9 @@ export const SEEDS = [
   'APPEND INBOX (\\Seen kw) "17-Jul-1996 02:44:25 -0700" {10+}\r\nSubject: x',
   'APPEND INBOX UTF8 (~{12+}\r\nSubject: \xc3\xa4x)',
   'REPLACE 1 INBOX (\\Draft) {10+}\r\nSubject: y',
+  'APPEND INBOX CATENATE (URL "/INBOX/;UID=1/;SECTION=TEXT" TEXT {1+}\r\nx URL ";UID=2;PARTIAL=1.2")',
+  'CANCELUPDATE "t1"',
+  'UID SEARCH RETURN (UPDATE (FLAGS) COUNT) UNSEEN',
   'UID EXPUNGE 1:*',
   'SEARCH RETURN (MIN MAX ALL COUNT SAVE) CHARSET UTF-8 OR SUBJECT {1+}\r\nx NOT (BODY y SINCE 1-Jan-2024 MODSEQ 1)',
   'UID SEARCH RETURN (PARTIAL -1:-10) UID 1:*,3 KEYWORD $account_x LARGER 5 HEADER x "" OLDER 5 SAVEDON 1-Feb-2024',
@@ -262,6 +265,10 @@ class Client implements SessionIo {
   }
 
   admitUser(): boolean {
+    return true;
+  }
+
+  takeRoom(): boolean {
     return true;
   }
 

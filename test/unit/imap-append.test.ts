@@ -135,3 +135,52 @@ t.test('messages on their way in have room together, of which a user gets half',
   while (answer.startsWith('a NO [LIMIT]')) answer = await begin(first);
   t.match(answer, /^\+ /, 'when one is given up');
 });
+
+t.test('CATENATE puts a message together from texts and parts of others', async (t) => {
+  const { login, alice } = await setup(t, { limits: { messageBytes: 600 } });
+  alice.deliver(mail('source', 'its text\r\nin two lines', ['Content-Type: text/plain']));
+  const client = await login('INBOX');
+  const { uidValidity } = alice.mailbox('INBOX');
+  const put = async (parts: string, mailbox = 'Drafts'): Promise<string> =>
+    (await client.lines(`APPEND ${mailbox} (\\Draft) CATENATE (${parts})`)).at(-1)!;
+  const head = 'TEXT {16+}\r\nSubject: new\r\n\r\n';
+  t.match(
+    await put(`${head} URL "/INBOX;UIDVALIDITY=${uidValidity}/;UID=1/;SECTION=TEXT" TEXT {5+}\r\nend\r\n`),
+    /^\. OK \[APPENDUID/,
+  );
+  t.match(await put(`${head} URL ";UID=1/;SECTION=1;PARTIAL=4.4"`), /^\. OK/, 'of the selected mailbox');
+  t.match(await put('URL "/inbox/;UID=1"'), /^\. OK/, 'the whole');
+  await client.ok('SELECT Drafts');
+  t.match(
+    await client.raw('FETCH 1 (FLAGS BODY.PEEK[])'),
+    /\\Draft[\s\S]*Subject: new\r\n\r\nits text\r\nin two lines\r\nend\r\n\)/,
+  );
+  t.match(await client.raw('FETCH 2 BODY.PEEK[TEXT]'), /\{4\}\r\ntext\)/);
+  t.equal(alice.mailbox('Drafts').message(3)!.bytes.toString(), alice.mailbox('INBOX').message(1)!.bytes.toString());
+  for (const url of [
+    '/INBOX;UIDVALIDITY=1/;UID=1',
+    '/INBOX/;UID=9',
+    '/INBOX/;UID=1/;SECTION=2',
+    '/INBOX/;UID=1/;SECTION=X',
+    '/Nowhere/;UID=1',
+    'imap://other.example/INBOX/;UID=1',
+    '/INBOX/;UID=1%',
+    '/IN%E0/;UID=1',
+    'x',
+  ]) {
+    t.match(await put(`${head} URL "${url}"`), `. NO [BADURL "${url}"]`, url);
+  }
+  const { length } = alice.mailbox('INBOX').message(1)!.bytes;
+  t.match(
+    await put(`URL "/INBOX/;UID=1" TEXT {${600 - length}+}\r\n${'x'.repeat(600 - length)}`),
+    /^\. OK/,
+    'at the cap',
+  );
+  t.match(
+    await put(`TEXT {${601 - length}+}\r\n${'x'.repeat(601 - length)} URL "/INBOX/;UID=1"`),
+    /^\. NO \[TOOBIG\]/,
+    'one over',
+  );
+  t.match(await put('URL "/INBOX/;UID=1"', 'Nowhere'), /^\. NO \[TRYCREATE\]/);
+  for (const bad of ['', 'TEXT x', 'URL', 'FILE x']) t.match(await put(bad), /^\. BAD/, bad);
+});

@@ -405,7 +405,7 @@ t.test('APPEND reads one message or many', async (t) => {
       return `<${error.message}>`;
     }
   };
-  const plain = { flags: [], internalDate: null, binary: false, utf8: false };
+  const plain = { flags: [], internalDate: null, parts: null, binary: false, utf8: false };
   t.same(parse([' Sent ', ''], [bytes('hi')]), {
     mailbox: 'Sent',
     messages: [{ ...plain, bytes: Buffer.from('hi') }],
@@ -423,7 +423,7 @@ t.test('APPEND reads one message or many', async (t) => {
   );
   t.same(parse([' x UTF8 (', ')'], [{ bytes: Buffer.from('\0'), binary: true }]), {
     mailbox: 'x',
-    messages: [{ ...plain, bytes: Buffer.from('\0'), binary: true, utf8: true }],
+    messages: [{ ...plain, bytes: Buffer.from('\0'), parts: null, binary: true, utf8: true }],
   });
   t.same(parse([' ', ' ', ''], [bytes('box'), bytes('mail')]), {
     mailbox: 'box',

@@ -20,7 +20,7 @@ export const replaceCommand = defineCommand({
     if (selected.readOnly) return readOnlyReply();
     if (!uid && number > selected.tracker.exists) throw new ParseError(`There are ${selected.tracker.exists} messages`);
     const replaced = uid ? number : selected.tracker.uids[number - 1]!;
-    const taken = appendable(session, [message]);
+    const taken = await appendable(session, [message]);
     if ('status' in taken) return taken;
     // RFC 8508 §3.3: the new one is not stored when there is nothing to replace.
     if (selected.listing.indexOf(replaced) < 0) return no('There is no such message', 'EXPUNGEISSUED');
