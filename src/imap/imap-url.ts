@@ -1,7 +1,7 @@
+import type { FetchItem, FetchPartial, Section } from '../wire/fetch-item.js';
 import { ParseError } from '../wire/parse-error.js';
 import { CommandParser } from '../wire/parser.js';
 import { expectSection } from '../wire/section.js';
-import type { FetchItem, FetchPartial, Section } from '../wire/fetch-item.js';
 
 /** The octets that an IMAP URL (RFC 5092 §2.2) of this server means. */
 export interface MessageUrl {

@@ -2,11 +2,13 @@ import { parseLargeMime } from '../mail/mime.js';
 import type { MimePart } from '../mail/mime-part.js';
 import { searchText } from '../mail/text.js';
 import { isMergeboxError } from '../util/errors.js';
-import type { SearchKey } from '../wire/search-key.js';
+import type { SearchArguments, SearchKey } from '../wire/search-key.js';
 import { HeaderTexts, WantedFields } from './header-texts.js';
+import { findKeys } from './search-find.js';
 import { compileKey, type Matcher, type SearchContext } from './search-match.js';
-import { foldText } from './search-text.js';
+import { foldText, SearchCharset } from './search-text.js';
 import type { Selected } from './selected.js';
+import type { Session } from './session.js';
 
 /** What a search found. */
 export interface SearchResult {
@@ -143,4 +145,15 @@ async function needlesIn(
     await breathe();
   }
   return new Set([...needles].filter((needle) => !missing.has(needle)));
+}
+
+/** What the keys of a command find in a mailbox. Throws `BadCharset`. */
+export async function searchIn(session: Session, selected: Selected, args: SearchArguments): Promise<SearchResult> {
+  const { out } = session;
+  const charset = new SearchCharset(args.charset);
+  const now = Math.floor(session.services.now() / 1000);
+  const found = await findKeys(args.key, selected.mailbox);
+  out.startSlice();
+  const context = { selected, charset, now, found, needles: new Set<string>(), fields: new Set<string>() };
+  return search(args.key, context, () => out.breathe());
 }

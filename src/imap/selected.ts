@@ -8,6 +8,7 @@ import { eachIndex } from '../wire/sequence-set.js';
 import type { Mailbox } from './backend.js';
 import type { Output } from './output.js';
 import { NO_RECENT, type PollOptions, Tracker } from './tracker.js';
+import type { UpdateContext } from './update-context.js';
 
 /** A tree may have 10,000 parts, so only a few are kept. */
 const KEPT_TREES = 4;
@@ -25,6 +26,8 @@ export class Selected {
   readonly tracker: Tracker;
   /** UIDs of the last SEARCH RETURN (SAVE), ascending (RFC 5182). */
   saved: readonly number[] = [];
+  /** Results that are kept up to date, by the tag of their SEARCH (RFC 5267). */
+  readonly contexts = new Map<string, UpdateContext>();
   /** Part trees of the mails read last: clients fetch the parts of a mail one by one. */
   readonly trees = new LRUCache<number, MimePart>({ max: KEPT_TREES });
   /** What `saved` came to with these sequence numbers. */

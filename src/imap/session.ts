@@ -228,10 +228,13 @@ export class Session {
     const events = this.#notifier === null ? ALL_EVENTS : this.#notifier.selected;
     if (selected === null || events === null) return;
     const last = selected.tracker.lastUid;
+    const contexts = [...selected.contexts.values()];
+    if (expunge) for (const context of contexts) context.tellExpunged(this);
     const options = { expunge, flags: events.flags, modSeq: this.#condstore, vanished: this.#qresync };
     if ((await selected.poll(this.out, options)) && events.plan !== null) {
       await new FetchRun(this, { tag: '', uid: true }, events.plan, selected.tracker.positionsAbove(last)).run();
     }
+    for (const context of contexts) await context.tellChanges(this);
   }
 
   /** What the client wants to be told without asking; null before it said anything about it. */

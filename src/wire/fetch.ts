@@ -2,8 +2,8 @@ import { FETCH_NAME } from './chars.js';
 import type { FetchAttribute, FetchItem, FetchModifiers, FetchPartial, Section } from './fetch-item.js';
 import { MAX_FETCH_ITEMS } from './limits.js';
 import { ParseError } from './parse-error.js';
-import { expectPartialRange, type PartialRange } from './partial-range.js';
 import type { CommandParser } from './parser.js';
+import { expectPartialRange, type PartialRange } from './partial-range.js';
 import { expectSection, expectSectionBinary, formatSection } from './section.js';
 import type { SequenceSet } from './sequence-set.js';
 

@@ -1,3 +1,4 @@
+import type { FetchItem } from './fetch-item.js';
 import type { PartialRange } from './partial-range.js';
 import type { SequenceSet } from './sequence-set.js';
 
@@ -58,8 +59,8 @@ export interface SearchReturn {
   readonly save: boolean;
   /** Null when not asked for; never together with `all`. */
   readonly partial: PartialRange | null;
-  /** Tell what the result gains and loses later. */
-  readonly update: boolean;
+  /** Tell what the result gains and loses later, and these items of what it gains (RFC 5465 §7); null: do not. */
+  readonly update: { readonly fetch: readonly FetchItem[] | null } | null;
 }
 
 /** The arguments of SEARCH and UID SEARCH. */

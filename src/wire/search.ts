@@ -1,4 +1,6 @@
 import { ATOM } from './chars.js';
+import { expectFetchItems } from './fetch.js';
+import type { FetchItem } from './fetch-item.js';
 import { MAX_OPTIONS, MAX_SEARCH_DEPTH, MAX_SEARCH_KEYS } from './limits.js';
 import { ParseError } from './parse-error.js';
 import type { CommandParser } from './parser.js';
@@ -41,6 +43,7 @@ export function expectReturn(parser: CommandParser): SearchReturn {
   parser.expectSp();
   const options = new Set<string>();
   let partial: PartialRange | null = null;
+  let fetch: readonly FetchItem[] | null = null;
   parser.expectList('the RETURN options', { min: 0, max: MAX_OPTIONS }, () => {
     const option = parser.expectAtom('a RETURN option').toUpperCase();
     if (!RETURN_OPTIONS.includes(option)) throw new ParseError('Unknown RETURN option');
@@ -49,6 +52,10 @@ export function expectReturn(parser: CommandParser): SearchReturn {
       if (partial !== null) throw new ParseError('PARTIAL stands twice');
       parser.expectSp();
       partial = expectPartialRange(parser);
+    }
+    if (option === 'UPDATE' && parser.peekText(' (')) {
+      parser.expectSp();
+      fetch = expectFetchItems(parser);
     }
     options.add(option);
   });
@@ -62,7 +69,7 @@ export function expectReturn(parser: CommandParser): SearchReturn {
     count: options.has('COUNT'),
     save: options.has('SAVE'),
     partial,
-    update: options.has('UPDATE'),
+    update: options.has('UPDATE') ? { fetch } : null,
   };
 }
 

@@ -305,7 +305,7 @@ t.test('SEARCH refuses what the grammar does not have', async (t) => {
 });
 
 t.test('SEARCH reads RETURN and CHARSET, and says whether MODSEQ is asked for', async (t) => {
-  const none = { min: false, max: false, all: false, count: false, save: false, partial: null, update: false };
+  const none = { min: false, max: false, all: false, count: false, save: false, partial: null, update: null };
   const parse = (text: string): unknown => attempt(` ${text}`, parseSearch);
   const key = { type: 'all' };
   t.same(parse('ALL'), { returns: null, charset: null, key, usesModSeq: false });

@@ -9,10 +9,11 @@ import { AUTHENTICATED, type Call, defineCommand } from '../command.js';
 import { correlator, extendedItems } from '../esearch.js';
 import { isMeant } from '../mailbox-filter.js';
 import { ok, type Reply } from '../reply.js';
+import { searchIn } from '../search-run.js';
 import { Selected } from '../selected.js';
 import type { Session } from '../session.js';
 import { sortMailboxes } from './list.js';
-import { checked, searchIn, unavailableReply } from './search.js';
+import { checked, unavailableReply } from './search.js';
 
 interface EsearchArguments extends SearchArguments {
   readonly returns: SearchReturn;
@@ -41,7 +42,7 @@ const ALL: SearchReturn = {
   count: false,
   save: false,
   partial: null,
-  update: false,
+  update: null,
 };
 
 /** `SP "(" source-mbox [SP "(" scope-options ")"] ")" SP`; no scope option is defined (RFC 7377 §2.2.1). */
@@ -60,7 +61,7 @@ async function esearch(session: Session, args: EsearchArguments, call: Call): Pr
   if (needsOwn && session.selectedOrNull === null) throw new ParseError('No mailbox is selected');
   // RFC 7377 §2.2: results are saved of the selected mailbox alone; updates are told of none.
   if (returns.save && !ownOnly) throw new ParseError('SAVE is for the selected mailbox');
-  if (returns.update) throw new ParseError('UPDATE is not for many mailboxes');
+  if (returns.update !== null) throw new ParseError('UPDATE is not for many mailboxes');
   let unavailable = 0;
   const own = session.selectedOrNull;
   if (needsOwn && own !== null) {

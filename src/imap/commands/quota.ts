@@ -1,5 +1,5 @@
-import { MAX_OPTIONS } from '../../wire/limits.js';
 import { formatAstring, formatMailbox } from '../../wire/format.js';
+import { MAX_OPTIONS } from '../../wire/limits.js';
 import type { CommandParser } from '../../wire/parser.js';
 import type { QuotaRoot } from '../backend.js';
 import { AUTHENTICATED, defineCommand } from '../command.js';

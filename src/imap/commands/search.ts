@@ -1,14 +1,15 @@
+import { formatQuoted } from '../../wire/format.js';
 import { ParseError } from '../../wire/parse-error.js';
 import { parseSearch } from '../../wire/search.js';
 import type { SearchArguments, SearchReturn } from '../../wire/search-key.js';
 import { type Call, defineCommand, SELECTED } from '../command.js';
-import { no, ok, type Reply } from '../reply.js';
 import { highest, writeExtended } from '../esearch.js';
-import { findKeys } from '../search-find.js';
-import { type SearchResult, search } from '../search-run.js';
-import { BadCharset, SearchCharset } from '../search-text.js';
+import { no, ok, type Reply } from '../reply.js';
+import { type SearchResult, searchIn } from '../search-run.js';
+import { BadCharset } from '../search-text.js';
 import type { Selected } from '../selected.js';
 import type { Session } from '../session.js';
+import { MAX_CONTEXTS, UpdateContext } from '../update-context.js';
 
 /** SEARCH (RFC 3501 §6.4.4), with RETURN (RFC 4731), SAVE (RFC 5182), MODSEQ (RFC 7162 §3.1.5), WITHIN (RFC 5032). */
 export const searchCommand = defineCommand({
@@ -18,6 +19,7 @@ export const searchCommand = defineCommand({
   holdsExpunge: true,
   parse: parseSearch,
   run(session, given, call) {
+    checkUpdate(session, given, call);
     const args = session.rev2 ? { ...given, returns: given.returns ?? REV2_RETURN } : given;
     return searchWith(session, args, async (result) => answer(session, args, call, result));
   },
@@ -31,7 +33,7 @@ const REV2_RETURN: SearchReturn = {
   count: false,
   save: false,
   partial: null,
-  update: false,
+  update: null,
 };
 
 /** Searches, for SEARCH, SORT and THREAD, and answers with what `answer` makes of the result. */
@@ -58,17 +60,6 @@ export async function checked(session: Session, args: SearchArguments, run: () =
   }
 }
 
-/** What the keys of a command find in a mailbox. Throws `BadCharset`. */
-export async function searchIn(session: Session, selected: Selected, args: SearchArguments): Promise<SearchResult> {
-  const { out } = session;
-  const charset = new SearchCharset(args.charset);
-  const now = Math.floor(session.services.now() / 1000);
-  const found = await findKeys(args.key, selected.mailbox);
-  out.startSlice();
-  const context = { selected, charset, now, found, needles: new Set<string>(), fields: new Set<string>() };
-  return search(args.key, context, () => out.breathe());
-}
-
 function charsetAllowed(args: SearchArguments): boolean {
   return args.charset === null || (args.charsetRequired === true && args.charset === 'UTF-8');
 }
@@ -79,7 +70,24 @@ function answer(session: Session, args: SearchArguments, call: Call, { uids, una
   if (args.returns === null)
     out.text(`* SEARCH${found.map((n) => ` ${n}`).join('')}${plainModSeq(args, selected, uids)}\r\n`);
   else writeExtended(session, args, args.returns, uids, found, call);
+  if (args.returns?.update) keepUpdated(session, args, call, uids);
   return unavailable === 0 ? ok('SEARCH completed') : unavailableReply(unavailable);
+}
+
+/** RFC 5267 §4.3: a tag names one context. */
+function checkUpdate({ selected }: Session, { returns }: SearchArguments, { tag }: Call): void {
+  if (returns?.update && selected.contexts.has(tag)) throw new ParseError('Updates are told under that tag already');
+}
+
+function keepUpdated(session: Session, args: SearchArguments, call: Call, uids: readonly number[]): void {
+  const { selected } = session;
+  if (selected.contexts.size >= MAX_CONTEXTS) refuseUpdate(session, call);
+  else selected.contexts.set(call.tag, new UpdateContext(selected, call, args, uids));
+}
+
+/** RFC 5267 §4.3.1: everything else that was asked for is answered. */
+export function refuseUpdate(session: Session, { tag }: Call): void {
+  session.out.text(`* NO [NOUPDATE ${formatQuoted(tag)}] Too many updates\r\n`);
 }
 
 export function unavailableReply(unavailable: number): Reply {

@@ -4,7 +4,7 @@ import { writeExtended } from '../esearch.js';
 import { ok, type Reply } from '../reply.js';
 import type { Session } from '../session.js';
 import { sortUids } from '../sort-fields.js';
-import { searchWith, unavailableReply } from './search.js';
+import { refuseUpdate, searchWith, unavailableReply } from './search.js';
 
 /** SORT (RFC 5256 §3), with RETURN (ESORT, RFC 5267 §3) and the display names of RFC 5957. */
 export const sortCommand = defineCommand({
@@ -27,5 +27,7 @@ async function sort(
   const found = call.uid ? sorted : sorted.map((uid) => selected.tracker.sequence(uid));
   if (args.returns === null) out.text(`* SORT${found.map((n) => ` ${n}`).join('')}\r\n`);
   else writeExtended(session, args, args.returns, sorted, found, call);
+  // CONTEXT=SORT is not offered: a place in the order would have to be told.
+  if (args.returns?.update) refuseUpdate(session, call);
   return unavailable === 0 ? ok('SORT completed') : unavailableReply(unavailable);
 }

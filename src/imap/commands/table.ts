@@ -2,6 +2,7 @@ import type { TableCommand } from '../command.js';
 import { deleteAclCommand, getAclCommand, listRightsCommand, myRightsCommand, setAclCommand } from './acl.js';
 import { appendCommand } from './append.js';
 import { authenticateCommand } from './authenticate.js';
+import { cancelUpdateCommand } from './cancelupdate.js';
 import { capabilityCommand } from './capability.js';
 import { checkCommand } from './check.js';
 import { closeCommand } from './close.js';
@@ -44,6 +45,7 @@ export const COMMANDS: ReadonlyMap<string, TableCommand> = new Map(
   [
     appendCommand,
     authenticateCommand,
+    cancelUpdateCommand,
     capabilityCommand,
     checkCommand,
     closeCommand,
