@@ -1,9 +1,14 @@
 // The Debian packages that building and testing need, and how to get the missing ones.
 // `node scripts/packages.mjs [build|test]…` installs what is missing (as root on Debian) or says what to do, and exits 1.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+/** Where packages are unpacked that cannot be installed; test/harness/pop3-servers.ts knows it too. */
+const UNPACKED = '/usr/local/lib/mergebox-test';
+const TRIPLET = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch] ?? process.arch;
 
 /** Per purpose: the package, and the program that shows that it is there. */
 const PACKAGES = {
@@ -17,6 +22,11 @@ const PACKAGES = {
     { name: 'dovecot-imapd', program: '/usr/lib/dovecot/imap' },
     { name: 'dovecot-pop3d', program: '/usr/lib/dovecot/pop3' },
     { name: 'dovecot-lmtpd', program: '/usr/lib/dovecot/lmtp' },
+    { name: 'mailutils-pop3d', program: '/usr/sbin/pop3d' },
+    // Debian lets it not stand beside dovecot-pop3d: its files are taken out of the package, nothing is installed.
+    { name: 'courier-pop', program: `${UNPACKED}/usr/lib/courier/courier/courierpop3d`, unpack: true },
+    { name: 'courier-authlib', program: 'courierlogger' },
+    { name: 'libcourier-unicode4', program: `/usr/lib/${TRIPLET}/libcourier-unicode.so.4` },
     { name: 'cyrus-imapd', program: '/usr/lib/cyrus/bin/imapd' },
     { name: 'isync', program: 'mbsync' },
     { name: 'curl', program: 'curl' },
@@ -42,15 +52,34 @@ function present(program) {
 
 /** Names of the packages for these purposes whose program is not there, each once. */
 function missingPackages(purposes) {
-  const wanted = purposes.flatMap((purpose) => PACKAGES[purpose]);
-  return [...new Set(wanted.filter(({ program }) => !present(program)).map(({ name }) => name))];
+  return [...new Set(missingEntries(purposes).map(({ name }) => name))];
+}
+
+function missingEntries(purposes) {
+  return purposes.flatMap((purpose) => PACKAGES[purpose]).filter(({ program }) => !present(program));
+}
+
+/** Takes the files of packages out of them, below `UNPACKED`. */
+function unpack(names, env) {
+  if (names.length === 0) return;
+  mkdirSync(UNPACKED, { recursive: true });
+  const dir = mkdtempSync(join(tmpdir(), 'mergebox-packages-'));
+  spawnSync('apt-get', ['download', '-q', ...names], { cwd: dir, env, stdio: ['ignore', 2, 2] });
+  for (const file of readdirSync(dir))
+    spawnSync('dpkg', ['-x', join(dir, file), UNPACKED], { stdio: ['ignore', 2, 2] });
+  rmSync(dir, { recursive: true });
 }
 
 /** Installs what is missing where it may; true when nothing is missing in the end. Says what it does on stderr. */
 export function ensurePackages(...purposes) {
   const missing = missingPackages(purposes);
   if (missing.length === 0) return true;
-  const command = `apt-get update && apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  const unpacked = missingEntries(purposes).flatMap((each) => (each.unpack ? each.name : []));
+  const installed = missing.filter((name) => !unpacked.includes(name));
+  const command = [
+    `apt-get update && apt-get install -y --no-install-recommends ${installed.join(' ')}`,
+    ...unpacked.map((name) => `apt-get download ${name} && dpkg -x ${name}_*.deb ${UNPACKED}`),
+  ].join('\n  ');
   if (process.getuid?.() !== 0 || !present('apt-get')) {
     console.error(`These Debian packages are missing: ${missing.join(' ')}\nInstall them as root:\n  ${command}`);
     return false;
@@ -60,11 +89,12 @@ export function ensurePackages(...purposes) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   for (const args of [
     ['update', '-q'],
-    ['install', '-y', '-q', '--no-install-recommends', ...missing],
+    ['install', '-y', '-q', '--no-install-recommends', ...installed],
   ]) {
     const { status } = spawnSync('apt-get', args, { env, stdio: ['ignore', 2, 2] });
     if (status !== 0) console.error(`apt-get ${args.join(' ')} ended with ${status}`);
   }
+  unpack(unpacked, env);
   const still = missingPackages(purposes);
   if (still.length > 0) console.error(`Still missing: ${still.join(' ')}. Try as root:\n  ${command}`);
   return still.length === 0;
