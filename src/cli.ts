@@ -68,6 +68,7 @@ const ARGUMENTS: ReadonlyMap<string, number> = new Map([
 /** Runs one command line; the exit status. */
 export async function run(args: readonly string[]): Promise<number> {
   try {
+    armFaultPoint(process.env['MERGEBOX_FAULT']);
     if (isAccountCommand(args)) return (await accountCommand(args, defaultConfig(), readInput, print)) ? 0 : FAULT;
     if (isQueueCommand(args)) {
       await queueCommand(args, askQueue, print);
@@ -133,7 +134,6 @@ function defaultConfig(): string {
 async function serve(values: Values): Promise<number> {
   // Headers of mail are in the databases: whatever the directory allows, files are their owner's.
   process.umask(0o077);
-  armFaultPoint(process.env['MERGEBOX_FAULT']);
   const warnings: string[] = [];
   const config = await load(values, (text) => warnings.push(text));
   const log = createLog(config.log.level);

@@ -25,7 +25,8 @@ async function verdictOf(file: string, examination: 'structure' | 'content'): Pr
   try {
     const check = examination === 'structure' ? 'quick_check' : 'integrity_check';
     const rows = await handle.all<Record<string, string>>(`PRAGMA ${check}(1)`);
-    return Object.values(rows[0] ?? { none: 'no answer' })[0]!;
+    const [verdict = 'no answer'] = Object.values(rows[0] ?? {});
+    return verdict.replace(/^\*\*\* in database main \*\*\*\s*/, '').replace(/\s+/g, ' ');
   } finally {
     await handle.close();
   }

@@ -1,10 +1,11 @@
 import { hasFlag, removeFlags } from '../mail/flags.js';
 import { messageKeys } from '../mail/identity.js';
+import { chunks } from '../util/group.js';
 import { AccountBook } from './account-book.js';
 import { owe, oweFlags } from './actions.js';
-import { groupsOfEntries, setGroupFlags } from './groups.js';
+import { groupsOfEntries, refreshAccounts, setGroupFlags } from './groups.js';
 import { sweepMessages } from './messages.js';
-import { dropCopies, expungeEntries } from './remove.js';
+import { dropCopies, expungeEntries, settleEntries } from './remove.js';
 import { type CopyRow, type EntryRow, type FolderRow, jsonIds } from './rows.js';
 import type { Salvage } from './salvage.js';
 import type { ReadTx, Store, WriteTx } from './store.js';
@@ -20,6 +21,9 @@ export interface Mending {
   /** Changes owed to servers that were given up, by kind. */
   readonly dropped: readonly { readonly kind: string; readonly n: number }[];
 }
+
+/** Entries that are looked at together. */
+const PAGE = 5_000;
 
 /** Tables without which no UID that was handed out can be told from one that was not. */
 const OF_UIDS = ['meta', 'account', 'folder', 'mailbox'];
@@ -67,6 +71,8 @@ export async function mend(store: Store, salvaged: Salvage, pinned: ReadonlySet<
     await keepFlags(tx, book);
     const feed = salvaged.tables.find(({ table }) => table === 'expunged');
     if (feed?.damage !== null) await renewFeed(tx);
+    // Pinned files that no row refers to any more are somebody's mail (mailbox/rescued.ts).
+    await tx.run("INSERT INTO meta (key, value) VALUES ('rescue', 'owed') ON CONFLICT (key) DO NOTHING");
     const kept = await countEntries(tx);
     return { kept, again: before - kept, uploads, dropped };
   });
@@ -141,11 +147,35 @@ async function dropBroken(tx: WriteTx, book: AccountBook): Promise<void> {
     `SELECT * FROM entry WHERE ${BAD_ENTRY} OR id NOT IN (SELECT entry_id FROM copy WHERE entry_id IS NOT NULL)`,
   );
   await expungeEntries(tx, entries);
+  await settleAll(tx, book);
   const unused = await tx.all<{ id: number }>('SELECT id FROM message');
   await sweepMessages(
     tx,
     unused.map((row) => row.id),
   );
+}
+
+/** Entries that lost a copy: true bytes, under a new UID where those shown are gone, and true account keywords. */
+async function settleAll(tx: WriteTx, book: AccountBook): Promise<void> {
+  const stale = await tx.all<{ id: number }>(
+    `SELECT id FROM entry WHERE NOT EXISTS (
+       SELECT 1 FROM copy WHERE copy.entry_id = entry.id AND copy.message_id = entry.message_id)`,
+  );
+  for (const page of chunks(stale, PAGE)) {
+    await settleEntries(
+      tx,
+      book,
+      page.map(({ id }) => id),
+    );
+  }
+  const all = await tx.all<{ id: number }>('SELECT id FROM entry');
+  for (const page of chunks(all, PAGE)) {
+    await refreshAccounts(
+      tx,
+      book,
+      page.map(({ id }) => id),
+    );
+  }
 }
 
 /** Folders that were to be made, and mail that was to be uploaded; the latter may be there already. */
