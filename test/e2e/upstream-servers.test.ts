@@ -43,13 +43,10 @@ const KINDS: readonly Kind[] = [
       'BINARY',
     ],
   }),
-  dovecot('Dovecot with UIDPLUS alone', {
-    capability: 'IMAP4rev1 UIDPLUS NAMESPACE',
+  dovecot('Dovecot with MOVE and CONDSTORE, without UIDPLUS', {
+    capability: 'IMAP4rev1 MOVE ENABLE CONDSTORE IDLE SPECIAL-USE NAMESPACE',
     separator: '.',
     prefix: 'INBOX.',
-  }),
-  dovecot('Dovecot with MOVE and CONDSTORE, without UIDPLUS', {
-    capability: 'IMAP4rev1 MOVE ENABLE CONDSTORE IDLE SPECIAL-USE',
   }),
 ];
 
