@@ -81,7 +81,8 @@ export class FetchRun {
     const pages = this.#plan.needsMetadata ? this.#selected.mailbox.metadata(uids, this.#plan.wants) : bare(uids);
     for await (const page of pages) {
       for (const metadata of page) {
-        await this.#message(metadata);
+        if (this.#plan.needsBody || this.#plan.setsSeen) await this.#message(metadata);
+        else this.#emitStored(metadata);
         if (out.full) await out.breathe();
       }
       await out.breathe();
@@ -135,10 +136,38 @@ export class FetchRun {
     const pieces = new Map<SectionItem, Piece>();
     for (const item of this.#plan.items) {
       if (item.type !== 'section' || !item.section.fromHeader) continue;
-      const bytes = item.section.filter === null ? header : item.section.filter.apply(header);
-      pieces.set(item.section, { type: 'bytes', bytes: cut(bytes, item.section) });
+      pieces.set(item.section, { type: 'bytes', bytes: headerSection(item.section, header) });
     }
     return { ...NO_SECTIONS, pieces };
+  }
+
+  /** One response of which every octet is at hand, as for the lists that clients show. */
+  #emitStored(metadata: Metadata): void {
+    const { out } = this.#session;
+    const { tracker } = this.#selected;
+    const sequence = tracker.sequence(metadata.uid);
+    const at = sequence === 0 ? -1 : tracker.listingIndex(sequence - 1);
+    if (at < 0) return;
+    let text = `* ${sequence} FETCH (`;
+    for (const item of this.#plan.items) {
+      if (item.type === 'attribute') {
+        const value = this.#attribute(item.name, at, metadata);
+        if (typeof value === 'string') text += value;
+        else {
+          out.text(`${text}${itemLabel(item.name)} `);
+          out.bytes(value);
+          text = '';
+        }
+      } else if (item.type === 'section') {
+        const bytes = headerSection(item.section, metadata.header!);
+        out.text(`${text}${item.section.label} ${literalHeader(bytes.length)}`);
+        out.bytes(bytes);
+        text = '';
+      }
+      text += ' ';
+    }
+    out.text(`${text.slice(0, -1)})\r\n`);
+    this.#sent += 1;
   }
 
   /** Writes one response; `withFlags` adds FLAGS that were not asked for but changed. */
@@ -173,7 +202,7 @@ export class FetchRun {
     const { out } = this.#session;
     if (typeof value === 'string') out.text(value);
     else {
-      out.text(`${name === 'PREVIEW (LAZY)' ? 'PREVIEW' : name} `);
+      out.text(`${itemLabel(name)} `);
       out.bytes(value);
     }
   }
@@ -302,6 +331,16 @@ export class FetchRun {
     }
     return ok('FETCH completed');
   }
+}
+
+/** RFC 8970 §3: LAZY is not repeated in the answer. */
+function itemLabel(name: FetchAttribute): string {
+  return name === 'PREVIEW (LAZY)' ? 'PREVIEW' : name;
+}
+
+/** The octets of a section of the stored header. */
+function headerSection(section: SectionItem, header: Buffer): Buffer {
+  return cut(section.filter === null ? header : section.filter.apply(header), section);
 }
 
 /** Metadata with nothing but UIDs, for a FETCH that only needs bodies. */

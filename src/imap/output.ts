@@ -4,6 +4,8 @@ import type { ImapLimits } from './limits.js';
 
 /** Octets gathered before they go to the socket in one write. */
 const CHUNK = 65_536;
+/** Pieces up to this size are copied next to each other; larger ones go as they are. */
+const SMALL = 8_192;
 /** Milliseconds of work after which a long answer lets others run (no stall above 50 ms). */
 const SLICE_MS = 10;
 
@@ -18,7 +20,12 @@ export class Output {
   readonly #onDrop: (reason: string) => void;
   #text = '';
   #parts: Buffer[] = [];
+  /** Octets in `#parts` and in the used part of `#block`. */
   #partBytes = 0;
+  /** Where small pieces are put side by side; what stands before `#blockStart` is among the parts already. */
+  #block: Buffer | null = null;
+  #blockStart = 0;
+  #blockEnd = 0;
   /** Whether what went to the socket ends with a line. */
   #lineEnded = true;
   #closed = false;
@@ -47,8 +54,16 @@ export class Output {
 
   bytes(bytes: Buffer): void {
     if (this.#text !== '') this.#seal();
-    this.#partBytes += bytes.length;
-    this.#parts.push(bytes);
+    const { length } = bytes;
+    if (length <= SMALL) {
+      const block = this.#room(length);
+      block.set(bytes, this.#blockEnd);
+      this.#blockEnd += length;
+    } else {
+      this.#cutBlock();
+      this.#parts.push(bytes);
+    }
+    this.#partBytes += length;
   }
 
   /** Octets gathered and not yet given to the socket. */
@@ -59,6 +74,7 @@ export class Output {
   /** Whether a response has begun and not ended: no other may follow. */
   get midLine(): boolean {
     if (this.#text !== '') return !this.#text.endsWith('\n');
+    if (this.#blockEnd > this.#blockStart) return this.#block![this.#blockEnd - 1] !== 0x0a;
     const last = this.#parts.at(-1);
     return last === undefined ? !this.#lineEnded : last.at(-1) !== 0x0a;
   }
@@ -77,14 +93,19 @@ export class Output {
     this.#parts = [];
     this.#partBytes = 0;
     this.#text = '';
+    // The socket may hold on to it, and an idle connection needs none.
+    this.#block = null;
+    this.#blockStart = 0;
+    this.#blockEnd = 0;
   }
 
   #write(): void {
-    if (this.#parts.length === 0) {
+    if (this.#partBytes === 0) {
       this.#socket.write(this.#text, 'latin1');
       return;
     }
     this.#seal();
+    this.#cutBlock();
     this.#socket.write(this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#partBytes));
   }
 
@@ -140,10 +161,31 @@ export class Output {
 
   #seal(): void {
     if (this.#text === '') return;
-    const bytes = Buffer.from(this.#text, 'latin1');
+    const { length } = this.#text;
+    if (length <= SMALL) this.#blockEnd += this.#room(length).write(this.#text, this.#blockEnd, 'latin1');
+    else {
+      this.#cutBlock();
+      this.#parts.push(Buffer.from(this.#text, 'latin1'));
+    }
     this.#text = '';
-    this.#parts.push(bytes);
-    this.#partBytes += bytes.length;
+    this.#partBytes += length;
+  }
+
+  /** The block, with room for so many octets behind `#blockEnd`. */
+  #room(length: number): Buffer {
+    if (this.#block !== null && this.#blockEnd + length <= this.#block.length) return this.#block;
+    this.#cutBlock();
+    // A first short answer needs little; a long one goes on in blocks that are sent whole.
+    this.#block = Buffer.allocUnsafeSlow(this.#block === null ? SMALL * 2 : CHUNK + SMALL);
+    this.#blockStart = 0;
+    this.#blockEnd = 0;
+    return this.#block;
+  }
+
+  /** What is in the block becomes a part, so that another may follow it. */
+  #cutBlock(): void {
+    if (this.#blockEnd > this.#blockStart) this.#parts.push(this.#block!.subarray(this.#blockStart, this.#blockEnd));
+    this.#blockStart = this.#blockEnd;
   }
 
   #drop(reason: string): void {

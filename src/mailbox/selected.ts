@@ -6,7 +6,7 @@ import { parseLargeMime } from '../mail/mime.js';
 import { vanishedSince } from '../store/feed.js';
 import { type Group, groupFlags, groupModSeq, groupsOf, setGroupFlags } from '../store/groups.js';
 import { mailboxById, mailboxNamed } from '../store/mailboxes.js';
-import { type MetadataRow, metadataOf } from '../store/messages.js';
+import { type MetadataRow, metadataOf } from '../store/metadata.js';
 import { messagesWithId, savedDates } from '../store/objects.js';
 import { expungeGroups } from '../store/remove.js';
 import type { MailboxRow } from '../store/rows.js';
@@ -23,8 +23,8 @@ import type { LiveListing } from './live-listing.js';
 import { objectId, objectRow, threadId, threadNumber } from './object-id.js';
 import { makePreviews } from './previews.js';
 
-/** Messages whose metadata is read in one query. */
-const PAGE = 500;
+/** Messages whose metadata is read in one query: half a megabyte of headers. */
+const PAGE = 250;
 
 interface Wants {
   readonly envelope?: boolean;
@@ -121,21 +121,25 @@ export class SelectedMailbox {
     for (const { uid, message, row: place } of known) {
       const row = rows.get(message);
       if (!row) continue;
-      answered.push({
-        uid,
-        ...this.#parts(row),
-        ...(row.structure?.length === 0 ? await this.#structure(message) : {}),
-        ...(saved === null ? {} : { saved: saved.get(place) ?? null }),
-        ...(preview === undefined ? {} : { preview: row.preview ?? made.get(message) ?? null }),
-      });
+      const parts = this.#parts(uid, row);
+      if (row.structure?.length === 0) parts.structure = await this.#structure(message);
+      if (saved !== null) parts.saved = saved.get(place) ?? null;
+      if (preview !== undefined) parts.preview = row.preview ?? made.get(message) ?? null;
+      answered.push(parts);
     }
     return answered;
   }
 
-  #parts({ id: _, email, thread, preview: __, ...parts }: MetadataRow): Omit<Metadata, 'uid'> {
-    if (email === undefined) return parts;
-    const emailId = objectId('M', this.#context.store.id, email);
-    return { ...parts, emailId, threadId: typeof thread === 'number' ? threadId(thread) : null };
+  #parts(uid: number, { envelope, structure, header, email, thread }: MetadataRow): Mutable<Metadata> {
+    const parts: Mutable<Metadata> = { uid };
+    if (envelope !== undefined) parts.envelope = envelope;
+    if (structure !== undefined) parts.structure = structure;
+    if (header !== undefined) parts.header = header;
+    if (email !== undefined) {
+      parts.emailId = objectId('M', this.#context.store.id, email);
+      parts.threadId = typeof thread === 'number' ? threadId(thread) : null;
+    }
+    return parts;
   }
 
   #savedDates(rows: readonly number[]): Promise<Map<number, number | null>> {
@@ -281,15 +285,17 @@ export class SelectedMailbox {
   }
 
   /** The structure of a message whose server gave none. */
-  async #structure(messageId: number): Promise<{ structure: Buffer }> {
+  async #structure(messageId: number): Promise<Buffer> {
     const bytes = await this.#context.bodies.bytes(messageId);
-    return { structure: bodyStructureWire(bytes, await parseLargeMime(bytes)) };
+    return bodyStructureWire(bytes, await parseLargeMime(bytes));
   }
 
   #reason(command: string): string {
     return `client: ${command} in ${this.name} by ${this.#context.user}`;
   }
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 interface Metadata {
   readonly uid: number;

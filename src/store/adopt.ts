@@ -3,7 +3,7 @@ import type { FlagText } from '../mail/flags.js';
 import { groupBy } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
 import { type Arrival, bindCopy } from './bind.js';
-import { metadataOf } from './messages.js';
+import { metadataOf } from './metadata.js';
 import { renewCopies } from './renew.js';
 import type { CopyRow, FolderRow } from './rows.js';
 import type { WriteTx } from './store.js';

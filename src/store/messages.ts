@@ -1,14 +1,11 @@
 import { chunks } from '../util/group.js';
+import { insertMetadata } from './metadata.js';
 import { sameContents, threadsOf } from './objects.js';
 import { jsonIds, type NewMessage, nextId } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
-/**
- * What one statement takes: rows, and octets of metadata. Each value is copied twice on its way, and the C library keeps
- * what larger blocks leave behind, in every thread of the pool.
- */
+/** Rows that one statement inserts. */
 const PAGE_ROWS = 500;
-const PACK_BYTES = 96 << 10;
 
 /** Inserts contents and returns their ids in the same order. */
 export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[]): Promise<number[]> {
@@ -36,40 +33,6 @@ export async function insertMessages(tx: WriteTx, messages: readonly NewMessage[
 }
 
 /**
- * The wire forms of messages with consecutive ids. They go over as one piece of memory, since what takes time is the
- * number of values that are bound, not their octets.
- */
-async function insertMetadata(tx: WriteTx, firstId: number, messages: readonly NewMessage[]): Promise<void> {
-  let parts: Buffer[] = [];
-  let places: number[][] = [];
-  let bytes = 0;
-  let first = firstId;
-  const flush = async (): Promise<void> => {
-    await tx.run(
-      `INSERT INTO metadata (id, envelope, structure, header)
-       SELECT ?3 + key, substr(?2, value ->> 0, value ->> 1), substr(?2, value ->> 2, value ->> 3),
-         substr(?2, value ->> 4, value ->> 5) FROM json_each(?1)`,
-      // A NUL at the end: of an empty BLOB the parts would be NULL.
-      [JSON.stringify(places), Buffer.concat([...parts, NUL], bytes + 1), first],
-    );
-    first += places.length;
-    [parts, places, bytes] = [[], [], 0];
-  };
-  for (const { envelope, structure, header } of messages) {
-    // SQL counts from 1.
-    const at = bytes + 1;
-    const [ofStructure, ofHeader] = [at + envelope.length, at + envelope.length + structure.length];
-    places.push([at, envelope.length, ofStructure, structure.length, ofHeader, header.length]);
-    parts.push(envelope, structure, header);
-    bytes += envelope.length + structure.length + header.length;
-    if (bytes >= PACK_BYTES) await flush();
-  }
-  if (places.length > 0) await flush();
-}
-
-const NUL = Buffer.alloc(1);
-
-/**
  * A content of its own with the same octets, for a copy at another account; clients see one object (RFC 8474). `kept`
  * has the SHA-256 of contents that are pinned without their row saying so.
  */
@@ -83,36 +46,6 @@ export async function cloneMessage(tx: WriteTx, id: number, kept: ReadonlyMap<nu
   const [clone] = await insertMessages(tx, [{ ...row, pinned: row.pinned ?? kept.get(id) ?? null }]);
   await tx.run('UPDATE message SET email_id = ? WHERE id = ?', [row.email, clone!]);
   return clone!;
-}
-
-export interface MetadataRow {
-  readonly id: number;
-  readonly envelope?: Buffer;
-  readonly structure?: Buffer;
-  readonly header?: Buffer;
-  /** The number behind the EMAILID. */
-  readonly email?: number;
-  readonly thread?: number | null;
-  readonly preview?: string | null;
-}
-
-/** The asked columns of these messages, by id. */
-export async function metadataOf(
-  tx: ReadTx,
-  ids: readonly number[],
-  wants: { envelope?: boolean; structure?: boolean; header?: boolean; ids?: boolean; preview?: boolean },
-): Promise<Map<number, MetadataRow>> {
-  const columns = ['id'];
-  if (wants.envelope) columns.push('envelope');
-  if (wants.structure) columns.push('structure');
-  if (wants.header) columns.push('header');
-  if (wants.ids) columns.push('COALESCE(email_id, id) AS email', 'thread_id AS thread');
-  if (wants.preview) columns.push('preview');
-  const rows = await tx.all<MetadataRow>(
-    `SELECT ${columns.join(', ')} FROM message JOIN metadata USING (id) WHERE id IN (SELECT value FROM json_each(?))`,
-    [jsonIds(ids)],
-  );
-  return new Map(rows.map((row) => [row.id, row]));
 }
 
 export interface BodyPlace {
