@@ -119,7 +119,7 @@ export class App {
       login: async (user, password, peer) => {
         if (!(await this.#authenticator.authenticate(user, password, peer))) return null;
         if (this.#refused.has(user)) throw new MergeboxError('corrupt', NOT_SERVED);
-        return this.#user(user).session();
+        return this.#user(user).session(peer);
       },
     };
     this.#imap = new ImapServer({

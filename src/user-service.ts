@@ -49,6 +49,8 @@ export class UserService {
   readonly #store: Store;
   readonly #context: MailContext;
   readonly #listings: Listings;
+  /** Sessions so far. */
+  #sessions = 0;
   readonly #sweeper: PinnedSweeper;
   readonly #rescued: Rescued;
 
@@ -138,8 +140,10 @@ export class UserService {
     return this.#rescued.putBack();
   }
 
-  session(): UserMail {
-    return new UserMail(this.#context, this.#listings);
+  /** A session of a client at the address `peer`. */
+  session(peer: string): UserMail {
+    this.#sessions += 1;
+    return new UserMail({ ...this.#context, session: `session ${this.#sessions} from ${peer}` }, this.#listings);
   }
 
   /** Believes the deletions that the mass-deletion guard holds. */

@@ -12,7 +12,7 @@ import type { WriteTx } from '../store/store.js';
 import { createEntry } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
-import type { MailContext } from './context.js';
+import { byWhom, type MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
 import { crlfLines } from './line-ends.js';
 
@@ -62,7 +62,7 @@ export async function appendMessages(
 ): Promise<{ uidValidity: number; uids: number[] }> {
   const prepared: Prepared[] = [];
   for (const each of messages) prepared.push(await prepare(context, each));
-  const reason = options.reason ?? `client: APPEND to ${name} by ${context.user}`;
+  const reason = options.reason ?? `client: APPEND to ${name} by ${byWhom(context)}`;
   const commit = (): Promise<{ uidValidity: number; uids: number[] }> =>
     context.store.write(async (tx) => {
       const mailbox = await target(tx, name);

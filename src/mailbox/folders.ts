@@ -18,7 +18,7 @@ import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
-import type { MailContext } from './context.js';
+import { byWhom, type MailContext } from './context.js';
 import { MAX_MAILBOXES, MAX_SUBSCRIPTIONS } from './limits.js';
 import { objectId } from './object-id.js';
 
@@ -286,5 +286,5 @@ async function requireSettled(tx: ReadTx, folder: FolderRow, name: string): Prom
 }
 
 function reason(context: MailContext, command: string, name: string): string {
-  return `client: ${command} of ${name} by ${context.user}`;
+  return `client: ${command} of ${name} by ${byWhom(context)}`;
 }

@@ -15,7 +15,7 @@ import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { type AppendMessage, appendMessages } from './append.js';
 import { faultPoint } from '../util/fault.js';
-import type { MailContext } from './context.js';
+import { byWhom, type MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
 import { keepingUploads } from './keep-uploads.js';
 import type { Listings } from './listings.js';
@@ -291,7 +291,7 @@ export class SelectedMailbox {
   }
 
   #reason(command: string): string {
-    return `client: ${command} in ${this.name} by ${this.#context.user}`;
+    return `client: ${command} in ${this.name} by ${byWhom(this.#context)}`;
   }
 }
 
