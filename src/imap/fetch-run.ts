@@ -313,7 +313,13 @@ export class FetchRun {
       return at >= 0 && !hasFlag(listing.flags(at), '\\Seen');
     });
     if (unseen.length === 0) return false;
-    await mailbox.store(unseen, 'add', ['\\Seen']);
+    try {
+      await mailbox.store(unseen, 'add', ['\\Seen']);
+    } catch (error) {
+      // What was asked for is the text: a disk that takes nothing keeps nobody from reading.
+      if (!isMergeboxError(error, 'overquota', 'unavailable')) throw error;
+      return false;
+    }
     // The response that follows tells it; of several, `poll` does.
     if (this.#positions.length === 1) tracker.know(unseen);
     return true;

@@ -75,9 +75,10 @@ export class SelectedMailbox {
   async recentFrom(claim: boolean): Promise<number> {
     const row = await this.#context.store.read((tx) => mailboxById(tx, this.#row.id));
     if (claim && row.recent_uid < row.uid_next) {
-      await this.#context.store.write((tx) =>
-        tx.run('UPDATE mailbox SET recent_uid = uid_next WHERE id = ?', [this.#row.id]),
-      );
+      await this.#context.store
+        .write((tx) => tx.run('UPDATE mailbox SET recent_uid = uid_next WHERE id = ?', [this.#row.id]))
+        // A disk that takes nothing keeps nobody from reading; the next session sees them as \Recent again.
+        .catch(unlessUnwritable);
     }
     return row.recent_uid;
   }
@@ -296,6 +297,10 @@ export class SelectedMailbox {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+function unlessUnwritable(error: unknown): void {
+  if (!isMergeboxError(error, 'overquota', 'unavailable')) throw error;
+}
 
 interface Metadata {
   readonly uid: number;

@@ -97,10 +97,18 @@ function sqlError(error: Error, doing: string): MergeboxError {
   const sqlCode = 'code' in error ? String(error.code) : '';
   const what = doing.replace(/\s+/g, ' ').slice(0, 120);
   // The statement is for the log; the message may go to a client.
-  return new MergeboxError(codeOf(sqlCode), `database: ${errorText(error)}`, {
+  return new MergeboxError(codeOf(sqlCode), `database: ${TEXTS.get(sqlCode) ?? errorText(error)}`, {
     cause: new Error(what, { cause: error }),
   });
 }
+
+/** What SQLite says of these would help nobody. */
+const TEXTS: ReadonlyMap<string, string> = new Map([
+  ['SQLITE_FULL', 'the disk that holds the data directory is full'],
+  ['SQLITE_READONLY', 'the data directory cannot be written to'],
+  ['SQLITE_CANTOPEN', 'a file in the data directory cannot be opened or made'],
+  ['SQLITE_IOERR', 'the disk that holds the data directory reads or writes with errors'],
+]);
 
 function codeOf(sqlCode: string): ErrorCode {
   switch (sqlCode) {
