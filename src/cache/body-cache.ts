@@ -1,9 +1,14 @@
 import { LRUCache } from 'lru-cache';
+import { MergeboxError } from '../util/errors.js';
+import { Mutex } from '../util/mutex.js';
 import { DiskCache, type DiskWriter } from './disk-cache.js';
 import { memoryBody, type StoredBody } from './stored-body.js';
 
 /** Bodies up to this size are kept in memory whole; larger ones only pass through to disk. */
 const MEMORY_BODY = 1 << 20;
+
+/** A larger body is not read while the disk is full. */
+const UNKEPT_BODY = 16 << 20;
 
 /** Small bodies that may wait for the disk at once. */
 const KEEPING = 32;
@@ -42,6 +47,8 @@ export class BodyCache {
   readonly #disk: DiskCache;
   readonly #fetching = new Map<string, Promise<StoredBody>>();
   readonly #keeping = new Set<Promise<void>>();
+  /** One at a time: each is in memory as a whole. */
+  readonly #unkept = new Mutex();
 
   private constructor(prefix: string, memory: MemoryCache, disk: DiskCache) {
     this.#prefix = prefix;
@@ -86,7 +93,17 @@ export class BodyCache {
     await this.#disk.delete(key);
   }
 
+  /** Through the disk; past it when it takes nothing, so that mail stays readable. */
   async #fetch(key: string, fetch: BodyFetch): Promise<StoredBody> {
+    try {
+      return await this.#fetchKept(key, fetch);
+    } catch (error) {
+      if (!isUnwritable(error)) throw error;
+      return this.#unkept.run(() => fetchUnkept(fetch));
+    }
+  }
+
+  async #fetchKept(key: string, fetch: BodyFetch): Promise<StoredBody> {
     const small: Buffer[] = [];
     let writer: DiskWriter | null = null;
     let expected = -1;
@@ -140,3 +157,28 @@ export class BodyCache {
     }
   }
 }
+
+async function fetchUnkept(fetch: BodyFetch): Promise<StoredBody> {
+  const parts: Buffer[] = [];
+  let expected = -1;
+  await fetch({
+    start: (size) => {
+      if (size > UNKEPT_BODY) {
+        throw new MergeboxError('unavailable', 'read message: it is too large to be read while the disk is full');
+      }
+      expected = size;
+    },
+    chunk: async (bytes) => void parts.push(Buffer.from(bytes)),
+  });
+  const whole = Buffer.concat(parts);
+  if (whole.length !== expected) throw new Error(`fetch message: got ${whole.length} of ${expected} octets`);
+  return memoryBody(whole);
+}
+
+/** A full, failing or read-only disk. */
+function isUnwritable(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return syscall !== undefined && code !== undefined && UNWRITABLE.has(code);
+}
+
+const UNWRITABLE: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EACCES', 'EPERM', 'EIO']);
