@@ -103,19 +103,27 @@ export async function renameMailbox(context: MailContext, from: string, to: stri
   faultPoint('folder.committed');
 }
 
+/** Messages that RENAME of INBOX moves in one transaction: others that write wait for it. */
+const RENAME_PAGE = 500;
+
+/** RFC 9051 §6.3.6: the mail moves, INBOX stays; what arrives meanwhile stays in it. */
 async function renameInbox(context: MailContext, to: string): Promise<void> {
   await createMailbox(context, to, undefined);
-  await context.store.write(async (tx) => {
-    const inbox = await mergedMailbox(tx, 'inbox');
-    const target = await mailboxNamed(tx, to);
-    const uids = await tx.all<{ uid: number }>('SELECT uid FROM entry WHERE mailbox_id = ? ORDER BY uid', [inbox.id]);
-    const groups = await groupsOf(
-      tx,
-      inbox,
-      uids.map((row) => row.uid),
-    );
-    await transferGroups(tx, context.book, [...groups.values()], target, 'move', reason(context, 'RENAME', 'INBOX'));
-  });
+  const last = (await context.store.read((tx) => mergedMailbox(tx, 'inbox'))).uid_next - 1;
+  for (let more = true; more; ) {
+    more = await context.store.write(async (tx) => {
+      const inbox = await mergedMailbox(tx, 'inbox');
+      const target = await mailboxNamed(tx, to);
+      const rows = await tx.all<{ uid: number }>(
+        `SELECT uid FROM entry WHERE mailbox_id = ? AND uid <= ? ORDER BY uid LIMIT ${RENAME_PAGE}`,
+        [inbox.id, last],
+      );
+      const uids = rows.map((row) => row.uid);
+      const groups = [...(await groupsOf(tx, inbox, uids)).values()];
+      await transferGroups(tx, context.book, groups, target, 'move', reason(context, 'RENAME', 'INBOX'));
+      return rows.length === RENAME_PAGE;
+    });
+  }
 }
 
 export async function subscribeMailbox(context: MailContext, name: string, subscribed: boolean): Promise<void> {
