@@ -14,7 +14,9 @@ const lines = async (client: ImapClient, command: string): Promise<readonly stri
 /** The names a server lists, as sent. */
 async function folderNames(server: Pick<World['work'], 'imap'>): Promise<string[]> {
   const client = await server.imap();
-  const names = (await lines(client, 'LIST "" "*"')).map((line) => line.slice(line.lastIndexOf(' ') + 1).replaceAll('"', ''));
+  const names = (await lines(client, 'LIST "" "*"')).map((line) =>
+    line.slice(line.lastIndexOf(' ') + 1).replaceAll('"', ''),
+  );
   await client.logout();
   return names;
 }
@@ -43,24 +45,33 @@ t.test('what clients do, over real accounts', async (t) => {
     await client.logout();
     const old = await box.imap();
     const listed = await lines(old, 'LIST "" "Accounts/home/*"');
-    t.ok(listed.some((line) => line.endsWith('"Accounts/home/Gr&APwA3w-e/&ZeVnLA-"')), 'modified UTF-7 for others');
+    t.ok(
+      listed.some((line) => line.endsWith('"Accounts/home/Gr&APwA3w-e/&ZeVnLA-"')),
+      'modified UTF-7 for others',
+    );
     await old.logout();
     await box.sync();
-    t.ok(((await folderNames(home)).includes('INBOX.Gr&APwA3w-e.&ZeVnLA-'), 'with the separator and prefix of its server');
+    t.ok(
+      (await folderNames(home)).includes('INBOX.Gr&APwA3w-e.&ZeVnLA-'),
+      'with the separator and prefix of its server',
+    );
   });
 
-  await t.test('Geary and K-9: the first octets of a part, UID SEARCH *:*, FETCH 1:* of an empty mailbox', async (t) => {
-    const client = await box.imap();
-    await client.ok('SELECT INBOX');
-    t.match((await lines(client, 'UID FETCH 1 BODY.PEEK[1]<0.256>'))[0], /BODY\[1\]<0> \{\d+\}/);
-    t.same(await lines(client, 'UID SEARCH *:*'), [`SEARCH ${total}`]);
-    t.match((await lines(client, 'FETCH 1 (ALL)'))[0], /^1 FETCH \(FLAGS .*ENVELOPE/s);
-    await client.ok('SELECT Junk');
-    t.same(await lines(client, 'FETCH 1:* (FLAGS)'), []);
-    t.same(await lines(client, 'UID SEARCH *:*'), ['SEARCH']);
-    await client.ok('CHECK');
-    await client.logout();
-  });
+  await t.test(
+    'Geary and K-9: the first octets of a part, UID SEARCH *:*, FETCH 1:* of an empty mailbox',
+    async (t) => {
+      const client = await box.imap();
+      await client.ok('SELECT INBOX');
+      t.match((await lines(client, 'UID FETCH 1 BODY.PEEK[1]<0.256>'))[0], /BODY\[1\]<0> \{\d+\}/);
+      t.same(await lines(client, 'UID SEARCH *:*'), [`SEARCH ${total}`]);
+      t.match((await lines(client, 'FETCH 1 (ALL)'))[0], /^1 FETCH \(FLAGS .*ENVELOPE/s);
+      await client.ok('SELECT Junk');
+      t.same(await lines(client, 'FETCH 1:* (FLAGS)'), []);
+      t.same(await lines(client, 'UID SEARCH *:*'), ['SEARCH']);
+      await client.ok('CHECK');
+      await client.logout();
+    },
+  );
 
   await t.test('Apple Mail: ESEARCH RETURN (ALL) always, heavy pipelining, STORE answered by FETCH', async (t) => {
     const client = await box.imap();
@@ -80,30 +91,38 @@ t.test('what clients do, over real accounts', async (t) => {
     await client.logout();
   });
 
-  await t.test('Thunderbird: five connections idle; rights and quotas of every mailbox are answered with OK', async (t) => {
-    const clients = await Promise.all(Array.from({ length: 5 }, () => box.imap()));
-    const [first] = clients;
-    const names = (await lines(first!, 'LIST "" "*"')).filter((line) => !line.includes('\\Noselect'));
-    for (const line of names) {
-      const name = line.slice(line.indexOf('"/" ') + 4);
-      for (const command of ['MYRIGHTS', 'GETACL', 'GETQUOTAROOT', 'STATUS']) {
-        const reply = await first!.command(`${command} ${name}${command === 'STATUS' ? ' (UIDNEXT MESSAGES UNSEEN RECENT)' : ''}`);
-        t.equal(reply.status, 'OK', `${command} ${name}`);
+  await t.test(
+    'Thunderbird: five connections idle; rights and quotas of every mailbox are answered with OK',
+    async (t) => {
+      const clients = await Promise.all(Array.from({ length: 5 }, () => box.imap()));
+      const [first] = clients;
+      const names = (await lines(first!, 'LIST "" "*"')).filter((line) => !line.includes('\\Noselect'));
+      for (const line of names) {
+        const name = line.slice(line.indexOf('"/" ') + 4);
+        for (const command of ['MYRIGHTS', 'GETACL', 'GETQUOTAROOT', 'STATUS']) {
+          const reply = await first!.command(
+            `${command} ${name}${command === 'STATUS' ? ' (UIDNEXT MESSAGES UNSEEN RECENT)' : ''}`,
+          );
+          t.equal(reply.status, 'OK', `${command} ${name}`);
+        }
       }
-    }
-    for (const client of clients) await client.ok('SELECT INBOX');
-    const idles = await Promise.all(clients.map((client) => client.idle()));
-    const told = clients.map((client) => client.until((response) => response === `${total + 1} EXISTS`));
-    await work.deliver('alice', 'INBOX', 'Subject: to all five\nMessage-ID: <five@test.example>\n\nx\n');
-    await Promise.all(told);
-    for (const { done } of idles) await done();
-    await Promise.all(clients.map((client) => client.logout()));
-  });
+      for (const client of clients) await client.ok('SELECT INBOX');
+      const idles = await Promise.all(clients.map((client) => client.idle()));
+      const told = clients.map((client) => client.until((response) => response === `${total + 1} EXISTS`));
+      await work.deliver('alice', 'INBOX', 'Subject: to all five\nMessage-ID: <five@test.example>\n\nx\n');
+      await Promise.all(told);
+      for (const { done } of idles) await done();
+      await Promise.all(clients.map((client) => client.logout()));
+    },
+  );
 
   await t.test('Evolution: NOTIFY with QRESYNC and LIST-STATUS', async (t) => {
     const client = await box.imap();
     await client.ok('ENABLE CONDSTORE QRESYNC UTF8=ACCEPT');
-    const status = await lines(client, 'LIST "" "*" RETURN (SUBSCRIBED CHILDREN STATUS (MESSAGES UNSEEN UIDVALIDITY UIDNEXT HIGHESTMODSEQ))');
+    const status = await lines(
+      client,
+      'LIST "" "*" RETURN (SUBSCRIBED CHILDREN STATUS (MESSAGES UNSEEN UIDVALIDITY UIDNEXT HIGHESTMODSEQ))',
+    );
     t.ok(status.filter((line) => line.startsWith('STATUS')).length >= 6);
     await client.ok('SELECT INBOX');
     await client.ok(
@@ -144,14 +163,18 @@ t.test('what clients do, over real accounts', async (t) => {
     await box.sync(120);
     t.same(await work.list('alice', 'INBOX'), []);
     t.same(await home.list('alice', 'INBOX'), []);
-    t.equal((await work.list('alice', 'Old')).length, Number(/MESSAGES (\d+)/.exec(before)![1]), 'in the default account');
+    t.equal(
+      (await work.list('alice', 'Old')).length,
+      Number(/MESSAGES (\d+)/.exec(before)![1]),
+      'in the default account',
+    );
     await home.deliver('alice', 'INBOX', 'Subject: afterwards\nMessage-ID: <afterwards@test.example>\n\nx\n');
     await box.sync();
     t.match((await lines(client, 'STATUS INBOX (MESSAGES)'))[0], '(MESSAGES 1)', 'and goes on receiving');
     t.equal((await client.command('DELETE INBOX')).status, 'NO');
     await client.ok('RENAME Old "Older"');
     await box.sync();
-    t.ok(((await folderNames(work)).includes('Older'));
+    t.ok((await folderNames(work)).includes('Older'));
     await client.logout();
   });
 
