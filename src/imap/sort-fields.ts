@@ -10,6 +10,7 @@ import type { SortCriterion, SortKey } from '../wire/sort.js';
 import type { Breathe } from './search-run.js';
 import { foldText } from './search-text.js';
 import type { Selected } from './selected.js';
+import { SortCache, type SortValue } from './sort-cache.js';
 
 /** Header fields by sort key; the others are in the listing. */
 const FIELDS: Readonly<Partial<Record<SortKey, string>>> = {
@@ -22,7 +23,10 @@ const FIELDS: Readonly<Partial<Record<SortKey, string>>> = {
   DISPLAYTO: 'to',
 };
 
-type SortValue = string | number;
+interface Row {
+  readonly uid: number;
+  readonly values: readonly SortValue[];
+}
 
 /** The UIDs, ascending, in the order RFC 5256 §3 asks for; those that are gone meanwhile are left out. */
 export async function sortUids(
@@ -31,14 +35,9 @@ export async function sortUids(
   criteria: readonly SortCriterion[],
   breathe: Breathe,
 ): Promise<number[]> {
-  const names = [...new Set(criteria.flatMap(({ key }) => FIELDS[key] ?? []))];
-  const rows: { uid: number; values: SortValue[] }[] = [];
-  const places = criteria.map(({ key }) => names.indexOf(FIELDS[key] ?? ''));
-  await readFields(selected, uids, names, breathe, (uid, at, fields) => {
-    rows.push({ uid, values: criteria.map(({ key }, i) => sortValue(key, selected, at, fields[places[i]!])) });
-  });
+  const rows = await sortRows(selected, uids, criteria, breathe);
   const signs = criteria.map(({ reverse }) => (reverse ? -1 : 1));
-  const compare = (a: { uid: number; values: SortValue[] }, b: { uid: number; values: SortValue[] }): number => {
+  const compare = (a: Row, b: Row): number => {
     for (let i = 0; i < signs.length; i += 1) {
       const [left, right] = [a.values[i]!, b.values[i]!];
       if (left !== right) return left < right ? -signs[i]! : signs[i]!;
@@ -47,6 +46,49 @@ export async function sortUids(
     return a.uid - b.uid;
   };
   return (await sortYielding(rows, compare, breathe)).map(({ uid }) => uid);
+}
+
+/** Messages looked at before others may run. */
+const SLICE = 4_096;
+
+async function sortRows(
+  selected: Selected,
+  uids: readonly number[],
+  criteria: readonly SortCriterion[],
+  breathe: Breathe,
+): Promise<Row[]> {
+  const { listing } = selected;
+  const keys = criteria.map(({ key }) => key);
+  const cache = SortCache.of(listing);
+  const known = keys.map((key) => (FIELDS[key] === undefined ? null : cache.values(key)));
+  await learnValues(selected, uids, keys, known, breathe);
+  const rows: Row[] = [];
+  for (const [index, uid] of uids.entries()) {
+    if (index % SLICE === SLICE - 1) await breathe();
+    const at = listing.indexOf(uid);
+    if (at < 0) continue;
+    const values = keys.map((key, i) => known[i]?.get(uid) ?? sortValue(key, selected, at, undefined));
+    rows.push({ uid, values });
+  }
+  cache.trim();
+  return rows;
+}
+
+/** Reads the headers of those whose values are not all known. */
+async function learnValues(
+  selected: Selected,
+  uids: readonly number[],
+  keys: readonly SortKey[],
+  known: readonly (Map<number, SortValue> | null)[],
+  breathe: Breathe,
+): Promise<void> {
+  const names = [...new Set(keys.flatMap((key) => FIELDS[key] ?? []))];
+  const places = keys.map((key) => names.indexOf(FIELDS[key] ?? ''));
+  const unknown = uids.filter((uid) => known.some((values) => values !== null && !values.has(uid)));
+  if (unknown.length === 0) return;
+  await readFields(selected, unknown, names, breathe, (uid, at, fields) => {
+    for (const [i, key] of keys.entries()) known[i]?.set(uid, sortValue(key, selected, at, fields[places[i]!]));
+  });
 }
 
 function sortValue(key: SortKey, { listing }: Selected, at: number, value: string | undefined): SortValue {
@@ -129,13 +171,6 @@ async function readFields(
   visit: (uid: number, at: number, fields: Fields) => void,
 ): Promise<void> {
   const { listing, mailbox } = selected;
-  if (names.length === 0) {
-    for (const uid of uids) {
-      const at = listing.indexOf(uid);
-      if (at >= 0) visit(uid, at, []);
-    }
-    return;
-  }
   const picker = new HeaderPicker(names);
   for await (const page of mailbox.metadata(uids, { header: true })) {
     for (const { uid, header } of page) {
