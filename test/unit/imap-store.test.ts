@@ -139,7 +139,7 @@ t.test(
     await world.settle();
     const client = await (await serve(t, world))('Drafts');
     const appended = await client.literal('APPEND Drafts (\\Draft)', mail('draft', 'one\r\n').toString());
-    t.equal(appended[0], '* 1 EXISTS', 'told before the OK');
+    t.ok(appended.includes('* 1 EXISTS'), 'told before the OK');
     const lines = await client.literal('REPLACE 1 Drafts (\\Draft)', mail('draft', 'two\r\n').toString());
     t.match(lines.at(-1), /^\. OK/);
     await world.settle();
