@@ -56,6 +56,8 @@ type Values = ReturnType<typeof parse>['values'];
 /** Exit statuses: 0 well, 1 a fault of the world, 2 a fault of the caller (arguments, configuration). */
 const FAULT = 1;
 const MISUSE = 2;
+/** Milliseconds that a reader of the log has when the process has to end. */
+const EXIT_MS = 1_000;
 
 /** How many arguments a command takes; none where it is not named. */
 const ARGUMENTS: ReadonlyMap<string, number> = new Map([
@@ -144,7 +146,9 @@ async function serve(values: Values): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'uncaught exception');
-    process.exit(FAULT);
+    // What was logged before comes out first, unless nobody reads it.
+    log.flush(() => process.exit(FAULT));
+    setTimeout(() => process.exit(FAULT), EXIT_MS);
   });
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
   process.on('SIGHUP', () => void reload(app, log));
