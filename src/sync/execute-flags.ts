@@ -1,7 +1,8 @@
-import { addFlags, type FlagText, removeFlags } from '../mail/flags.js';
+import { addFlags, type FlagText, hasFlag, removeFlags } from '../mail/flags.js';
 import { agreedFlags, owedChange } from '../mail/reconcile.js';
-import { oweFlags, removeActions } from '../store/actions.js';
+import { oweFlags, recordDestroyed, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
+import type { WriteTx } from '../store/store.js';
 import type { FlagChange, FolderRef } from '../upstream/port.js';
 import { isMergeboxError, type MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
@@ -36,6 +37,7 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
         jsonIds(same.map((push) => push.action.copy!.id)),
       ]);
     }
+    await recordMarks(tx, context, pushes);
     await removeActions(
       tx,
       batch.map(({ row }) => row.id),
@@ -94,8 +96,29 @@ export async function pushFlagsOneByOne(context: SyncContext, action: LoadedActi
       refusal = error;
     }
   }
-  await context.store.write((tx) => tx.run('UPDATE copy SET base = ? WHERE id = ?', [base, copy.id]));
+  const marked = hasFlag(base, '\\Deleted') ? [push] : [];
+  await context.store.write(async (tx) => {
+    await tx.run('UPDATE copy SET base = ? WHERE id = ?', [base, copy.id]);
+    await recordMarks(tx, context, marked);
+  });
   return refusal;
+}
+
+/** A mark \Deleted lets anybody's EXPUNGE destroy the mail, so it stands in the ledger as well. */
+async function recordMarks(tx: WriteTx, context: SyncContext, pushes: readonly Push[]): Promise<void> {
+  await recordDestroyed(
+    tx,
+    pushes
+      .filter(({ change }) => change.add.includes('\\Deleted'))
+      .map(({ action, uid }) => ({
+        account: context.account.name,
+        folder: action.folder!.path,
+        uidValidity: action.folder!.uid_validity ?? 0,
+        uid,
+        kind: 'mark',
+        reason: action.row.reason,
+      })),
+  );
 }
 
 /** What the server is asked for, the same for all copies that change alike. */

@@ -1,5 +1,5 @@
 import type { Role } from '../mail/ids.js';
-import { removeActions } from '../store/actions.js';
+import { recordDestroyed, removeActions } from '../store/actions.js';
 import { isMergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { authorise } from './authorise.js';
@@ -26,7 +26,12 @@ export async function changeFolder(context: SyncContext, action: LoadedAction): 
     case 'delete-folder':
       await deleteFolder(context, row.detail!, action);
       faultPoint('folder.sent');
-      return done();
+      await context.store.write(async (tx) => {
+        const what = { account: context.account.name, folder: row.detail!, uidValidity: 0, uid: 0 };
+        await recordDestroyed(tx, [{ ...what, kind: 'delete-folder', reason: row.reason }]);
+        await removeActions(tx, [row.id]);
+      });
+      return faultPoint('folder.acknowledged');
     case 'rename-folder': {
       const { from, to } = JSON.parse(row.detail!) as { from: string; to: string };
       await renameFolder(context, from, to);

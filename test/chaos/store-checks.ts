@@ -53,7 +53,9 @@ export async function owedLines(box: Mergebox): Promise<string[]> {
 /** Every command that removed mail names what the ledger holds, or at least what the log says was authorised. */
 async function ledgerFaults(store: Store, box: Mergebox, upstreams: readonly Upstream[]): Promise<string[]> {
   const rows = await store.read((tx) =>
-    tx.all<{ account: string; folder: string; uid: number }>('SELECT account, folder, uid FROM ledger'),
+    tx.all<{ account: string; folder: string; uid: number }>(
+      "SELECT account, folder, uid FROM ledger WHERE kind <> 'mark'",
+    ),
   );
   const ledger = new Set(rows.map(({ account, folder, uid }) => `${account} ${folder} ${uid}`));
   const authorised = authorisedChanges(box.log());

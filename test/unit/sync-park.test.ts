@@ -380,3 +380,26 @@ t.test('1,000 flag changes are a few commands', async (t) => {
   t.ok(sent >= 1 && sent <= 20, `${sent} commands`);
   t.ok(upstream(world, 'a').every((line) => line.endsWith('[\\Seen]')));
 });
+
+t.test('the ledger holds marks, removals, moves and deleted folders, with who asked for each', async (t) => {
+  const world = await worldOf(t, { a: [mail('x'), mail('y')] });
+  await world.in('INBOX', async (inbox) => {
+    await inbox.store([1], 'add', ['\\Deleted']);
+    await world.settle();
+    await inbox.expunge();
+    await inbox.move([2], 'Trash');
+  });
+  await world.mail.delete('Accounts/a/Projects');
+  await world.settle();
+  const rows = await world.store.read((tx) =>
+    tx.all<{ kind: string; folder: string; uid: number; reason: string }>(
+      'SELECT kind, folder, uid, reason FROM ledger ORDER BY id',
+    ),
+  );
+  t.same(rows.map(({ kind, folder, uid, reason }) => `${kind} ${folder} ${uid} ${reason.split(' ')[1]}`).sort(), [
+    'delete-folder Projects 0 DELETE',
+    'expunge INBOX 1 EXPUNGE',
+    'mark INBOX 1 STORE',
+    'move INBOX 2 MOVE',
+  ]);
+});
