@@ -7,6 +7,8 @@ export interface CapabilityState {
   readonly loginAllowed: boolean;
   /** Whether COMPRESS is active. */
   readonly compressed: boolean;
+  /** Messages that one command works on. */
+  readonly commandMessages: number;
   /** Octets of the largest message APPEND takes. */
   readonly messageBytes: number;
 }
@@ -66,7 +68,8 @@ export const MECHANISMS = ['PLAIN', 'LOGIN'] as const;
 export function capabilities(state: CapabilityState): string {
   if (state.loggedIn) {
     const uncompressed = state.compressed ? [] : ['COMPRESS=DEFLATE', 'UNAUTHENTICATE'];
-    return [...ALWAYS, ...LOGGED_IN, ...uncompressed, `APPENDLIMIT=${state.messageBytes}`].join(' ');
+    const limits = [`MESSAGELIMIT=${state.commandMessages}`, `APPENDLIMIT=${state.messageBytes}`];
+    return [...ALWAYS, ...LOGGED_IN, ...uncompressed, ...limits].join(' ');
   }
   const login = state.loginAllowed ? MECHANISMS.map((name) => `AUTH=${name}`) : ['LOGINDISABLED'];
   return [...ALWAYS, ...(state.startTls ? ['STARTTLS'] : []), ...login].join(' ');

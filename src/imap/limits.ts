@@ -13,6 +13,8 @@ export interface ImapLimits {
   readonly progressMs: number;
   /** Octets of all literals of one command that are not messages. */
   readonly commandBytes: number;
+  /** Messages that one command works on (RFC 9738): what it keeps of each of them is in memory. */
+  readonly commandMessages: number;
   /** Octets of one APPEND message (RFC 7889); from the configuration. */
   readonly messageBytes: number;
   /** Octets of all messages that are on their way in at once, as a multiple of the largest; a user gets half of it. */
@@ -53,6 +55,7 @@ export const DEFAULT_LIMITS: ImapLimits = {
   progressMs: 10_000,
   loginLiteralBytes: 4_096,
   commandBytes: 262_144,
+  commandMessages: 1_000_000,
   messageBytes: 67_108_864,
   messagesInMemory: 8,
   badCommands: 20,

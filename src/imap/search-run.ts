@@ -3,6 +3,7 @@ import type { MimePart } from '../mail/mime-part.js';
 import { searchText } from '../mail/text.js';
 import { isMergeboxError } from '../util/errors.js';
 import type { SearchArguments, SearchKey } from '../wire/search-key.js';
+import { countIndexes, type IndexRange, SequenceSet } from '../wire/sequence-set.js';
 import { HeaderTexts, WantedFields } from './header-texts.js';
 import { findKeys } from './search-find.js';
 import { compileKey, type Matcher, type SearchContext } from './search-match.js';
@@ -155,5 +156,26 @@ export async function searchIn(session: Session, selected: Selected, args: Searc
   const found = await findKeys(args.key, selected.mailbox);
   out.startSlice();
   const context = { selected, charset, now, found, needles: new Set<string>(), fields: new Set<string>() };
-  return search(args.key, context, () => out.breathe());
+  const among = narrowest(args.key, selected);
+  const kept = session.limit(among, selected);
+  // RFC 9738 §3.2: of too many messages, the newest are searched.
+  const key = kept === among ? args.key : bounded(args.key, kept);
+  return search(key, context, () => out.breathe());
+}
+
+/** The messages that a search can find at most, by the sets that stand at its top. */
+function narrowest(key: SearchKey, selected: Selected): readonly IndexRange[] {
+  const { exists } = selected.tracker;
+  let least: readonly IndexRange[] = exists === 0 ? [] : [[0, exists - 1]];
+  for (const each of key.type === 'and' ? key.keys : [key]) {
+    if (each.type !== 'uid' && each.type !== 'sequence') continue;
+    const ranges = selected.resolveLoosely(each.set, each.type === 'uid');
+    if (countIndexes(ranges) < countIndexes(least)) least = ranges;
+  }
+  return least;
+}
+
+function bounded(key: SearchKey, ranges: readonly IndexRange[]): SearchKey {
+  const set = new SequenceSet(ranges.map(([first, last]): IndexRange => [first + 1, last + 1]));
+  return { type: 'and', keys: [{ type: 'sequence', set }, key] };
 }

@@ -3,6 +3,7 @@ import type { CommandEvent } from '../wire/command-reader.js';
 import { formatQuoted } from '../wire/format.js';
 import type { NotifyGroup } from '../wire/notify.js';
 import { ParseError } from '../wire/parse-error.js';
+import { countIndexes, type IndexRange, lastIndexes } from '../wire/sequence-set.js';
 import type { Backend, Mailbox, UserSession } from './backend.js';
 import { capabilities } from './capability.js';
 import type { State, TableCommand } from './command.js';
@@ -74,6 +75,8 @@ export class Session {
   #selectedNews = false;
   #unwatch: () => void = () => undefined;
   loginFailures = 0;
+  /** The lowest UID that the running command works on when it leaves others out (RFC 9738 §3.1). */
+  #lowest: number | null = null;
   /** How much of the running command is done, of how much in all; null when nobody counts. */
   progress: (() => readonly [number, number]) | null = null;
 
@@ -149,6 +152,7 @@ export class Session {
       startTls: this.io.startTlsOffered,
       loginAllowed: this.io.loginAllowed,
       compressed: this.io.compressed,
+      commandMessages: this.limits.commandMessages,
       messageBytes: this.limits.messageBytes,
     });
   }
@@ -211,7 +215,7 @@ export class Session {
   async execute(event: CommandEvent): Promise<void> {
     const { reply, holdsExpunge } = await this.#answer(event);
     if (reply.status !== 'BAD') await this.poll(!holdsExpunge);
-    await this.reply(event.tag, this.#withModSeq(reply));
+    await this.reply(event.tag, this.#withLimit(this.#withModSeq(reply)));
   }
 
   /** Sends a tagged reply and does what follows from it. */
@@ -276,6 +280,30 @@ export class Session {
   #withModSeq(reply: Reply): Reply {
     if (reply.tellsModSeq !== true || !this.#qresync || this.#selected === null) return reply;
     return { ...reply, code: `HIGHESTMODSEQ ${this.#selected.tracker.modSeq}` };
+  }
+
+  /** The positions that a command works on: of too many, those of the newest messages (RFC 9738 §3.1). */
+  limit(ranges: readonly IndexRange[], { tracker } = this.selected): readonly IndexRange[] {
+    const { commandMessages } = this.limits;
+    if (countIndexes(ranges) <= commandMessages) return ranges;
+    const newest = lastIndexes(ranges, commandMessages);
+    this.#lowest = tracker.uids[newest[0]![0]]!;
+    return newest;
+  }
+
+  /** The code that stands for the limit, once a command has met it. */
+  get limitCode(): string | null {
+    return this.#lowest === null ? null : `MESSAGELIMIT ${this.limits.commandMessages} ${this.#lowest}`;
+  }
+
+  /** RFC 9738 §3.1: in the tagged reply, or untagged where that has another code. */
+  #withLimit(reply: Reply): Reply {
+    const code = this.limitCode;
+    this.#lowest = null;
+    if (code === null || reply.status !== 'OK') return reply;
+    if (reply.code === undefined) return { ...reply, code };
+    this.out.text(`* NO [${code}] Not all of the messages were worked on\r\n`);
+    return reply;
   }
 
   async #answer(event: CommandEvent): Promise<{ reply: Reply; holdsExpunge: boolean }> {

@@ -14,6 +14,7 @@ import type {
   SearchKey,
   SearchReturn,
 } from './search-key.js';
+import { SequenceSet } from './sequence-set.js';
 
 /** `search = "SEARCH" [search-return-opts] SP search-program` behind its name (RFC 9051 §9). */
 export function parseSearch(parser: CommandParser): SearchArguments {
@@ -216,6 +217,10 @@ class KeyParser {
         return { type: 'younger', seconds: parser.expectNzNumber('an interval') };
       case 'OLDER':
         return { type: 'older', seconds: parser.expectNzNumber('an interval') };
+      case 'UIDAFTER':
+        return uidRange(parser.expectNzNumber('a UID') + 1, 0xffff_ffff);
+      case 'UIDBEFORE':
+        return uidRange(1, parser.expectNzNumber('a UID') - 1);
       case 'MODSEQ':
         return this.#modSeq();
       case 'EMAILID':
@@ -276,4 +281,10 @@ class KeyParser {
     if (!/^[A-Za-z0-9_-]{1,255}$/.test(id)) throw new ParseError('Malformed object id');
     return id;
   }
+}
+
+/** UIDAFTER and UIDBEFORE (RFC 9738 §4): what no UID can be matches nothing. */
+function uidRange(first: number, last: number): SearchKey {
+  if (first > last) return { type: 'not', key: { type: 'all' } };
+  return { type: 'uid', set: new SequenceSet([[first, last]]) };
 }

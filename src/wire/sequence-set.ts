@@ -160,6 +160,19 @@ export function countIndexes(ranges: readonly IndexRange[]): number {
   return count;
 }
 
+/** The last `count` positions of ascending ranges. */
+export function lastIndexes(ranges: readonly IndexRange[], count: number): IndexRange[] {
+  const kept: IndexRange[] = [];
+  let missing = count;
+  for (let at = ranges.length - 1; at >= 0 && missing > 0; at -= 1) {
+    const [first, last] = ranges[at]!;
+    const from = Math.max(first, last - missing + 1);
+    kept.unshift([from, last]);
+    missing -= last - from + 1;
+  }
+  return kept;
+}
+
 /** The positions one by one, ascending. */
 export function* eachIndex(ranges: readonly IndexRange[]): Generator<number> {
   for (const [first, last] of ranges) {

@@ -143,3 +143,43 @@ t.test('a log that nobody reads stops nothing, and what was logged is written at
   t.equal(lines.length, 42);
   t.equal(lines.at(-1)!.msg, 'last');
 });
+
+t.test('MESSAGELIMIT: a command works on so many of the newest messages, or on none', async (t) => {
+  const { login, alice } = await setup(t, { limits: { commandMessages: 3 } });
+  for (let n = 1; n <= 5; n += 1) alice.deliver(mail(`mail ${n}`));
+  const client = await login('INBOX');
+  t.match((await client.ok('CAPABILITY'))[0], ' MESSAGELIMIT=3 ');
+  const uids = async (command: string): Promise<string> =>
+    (await client.ok(command))
+      .slice(0, -1)
+      .map((line) => /UID (\d+)/.exec(line)?.[1] ?? line)
+      .join();
+  const end = async (command: string): Promise<string> => (await client.lines(command)).at(-1)!;
+  t.equal(await uids('UID FETCH 1:3 (FLAGS)'), '1,2,3', 'at the limit');
+  t.equal(await uids('UID FETCH 1:4 (FLAGS)'), '2,3,4', 'one over');
+  t.match(await end('FETCH 1:* (FLAGS)'), '. OK [MESSAGELIMIT 3 3] ');
+  t.match(await end('FETCH 1,3:4 (FLAGS)'), /^\. OK FETCH/);
+  t.match(await end('UID STORE 1:* +FLAGS (\\Flagged)'), '. OK [MESSAGELIMIT 3 3] ');
+  t.same(await client.ok('SEARCH FLAGGED'), ['* SEARCH 3 4 5', '. OK [MESSAGELIMIT 3 3] SEARCH completed']);
+  t.same(await client.ok('SEARCH ALL'), ['* SEARCH 3 4 5', '. OK [MESSAGELIMIT 3 3] SEARCH completed']);
+  t.same(await client.ok('UID SEARCH UIDBEFORE 3 SUBJECT mail'), ['* SEARCH 1 2', '. OK SEARCH completed']);
+  t.same(await client.ok('UID SEARCH 1:2 NOT FLAGGED'), ['* SEARCH 1 2', '. OK SEARCH completed']);
+  t.same(await client.ok('UID SEARCH UIDAFTER 4'), ['* SEARCH 5', '. OK SEARCH completed']);
+  t.same((await client.ok('UID SEARCH UIDAFTER 4294967295'))[0], '* SEARCH');
+  t.same((await client.ok('UID SEARCH UIDBEFORE 1'))[0], '* SEARCH');
+  t.match(await end('COPY 1:4 Archive'), /^\. NO \[MESSAGELIMIT 3\]/);
+  t.equal(alice.mailbox('Archive').listing.length, 0);
+  t.match(await end('SORT (SIZE) UTF-8 ALL'), /^\. NO \[MESSAGELIMIT 3\]/);
+  t.match(await end('THREAD REFERENCES UTF-8 ALL'), /^\. NO \[MESSAGELIMIT 3\]/);
+  t.match(await end('SORT (SIZE) UTF-8 1:3'), /^\. OK/);
+  t.match(await end('ESEARCH IN (mailboxes INBOX) ALL'), '. OK [MESSAGELIMIT 3 3] ');
+  await client.ok('UID STORE 1:3 +FLAGS (\\Deleted)');
+  await client.ok('UID STORE 4:5 +FLAGS (\\Deleted)');
+  t.match((await client.ok('UID EXPUNGE 1:5')).join(), 'MESSAGELIMIT 3 3');
+  t.equal(alice.mailbox('INBOX').listing.length, 2);
+  for (let n = 1; n <= 2; n += 1) alice.deliver(mail(`more ${n}`));
+  await client.ok('NOOP');
+  const moved = await client.ok('MOVE 1:4 Archive');
+  t.match(moved.join('\n'), /MESSAGELIMIT 3 2/);
+  t.equal(alice.mailbox('Archive').listing.length, 3);
+});

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { COMMANDS } from '../../src/imap/commands/table.js';
 import { capabilities } from '../../src/imap/capability.js';
+import { COMMANDS } from '../../src/imap/commands/table.js';
 import { repositoryRoot } from '../harness/root.js';
 import { RawClient, setup } from './imap-support.js';
 
@@ -342,7 +342,7 @@ t.test('docs/imap.md names every command, and every capability with its RFC', as
   const documented = new Set(rows.flatMap((row) => row.split('|')[1]!.trim().split(', ')));
   const offered = new Set(
     states
-      .flatMap((state) => capabilities({ ...state, compressed: false, messageBytes: 1 }).split(' '))
+      .flatMap((state) => capabilities({ ...state, compressed: false, messageBytes: 1, commandMessages: 1 }).split(' '))
       .map((name) => name.replace('=1', '')),
   );
   offered.delete('IMAP4rev1');

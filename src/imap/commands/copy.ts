@@ -4,6 +4,7 @@ import { SetBuilder } from '../../wire/set-builder.js';
 import type { CopyResult } from '../backend.js';
 import { defineCommand, SELECTED } from '../command.js';
 import { ok } from '../reply.js';
+import { tooMany } from './search.js';
 
 /** RFC 9051 §6.4.7, with COPYUID (RFC 4315 §3). */
 export const copyCommand = defineCommand({
@@ -13,7 +14,9 @@ export const copyCommand = defineCommand({
   parse: parseCopy,
   async run(session, { set, target }, { uid }) {
     const { selected } = session;
-    const uids = selected.uids(selected.resolve(set, uid));
+    const uids = selected.uids(session.limit(selected.resolve(set, uid)));
+    // All or none: a part of them would be copied again by the next try.
+    if (session.limitCode !== null) return tooMany(session);
     if (uids.length === 0) return ok('Nothing to copy');
     return ok('COPY completed', copyUid(await selected.mailbox.copy(uids, target)));
   },

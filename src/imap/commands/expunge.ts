@@ -15,7 +15,7 @@ export const expungeCommand = defineCommand({
     if (selected.readOnly) return readOnlyReply();
     const { epoch } = selected.listing;
     if (set === null) await selected.mailbox.expunge();
-    else await selected.mailbox.expunge(selected.uids(selected.resolve(set, true)));
+    else await selected.mailbox.expunge(selected.uids(session.limit(selected.resolve(set, true))));
     return { ...ok('EXPUNGE completed'), tellsModSeq: selected.listing.epoch !== epoch };
   },
 });

@@ -24,7 +24,7 @@ export const fetchCommand = defineCommand({
     if (call.uid) extra.push('UID');
     if (modifiers.changedSince !== null) extra.push('MODSEQ');
     const plan = planFetch(items, extra);
-    const ranges = session.selected.resolve(set, call.uid);
+    const ranges = session.limit(session.selected.resolve(set, call.uid));
     if (plan.items.some((item) => item.type === 'attribute' && item.name === 'MODSEQ')) session.enableCondstore();
     // What `$` names has not vanished (RFC 5182 §2.1).
     if (modifiers.vanished && !set.saved) {

@@ -11,7 +11,7 @@ export const moveCommand = defineCommand({
   async run(session, { set, target }, { uid }) {
     const { selected } = session;
     if (selected.readOnly) return readOnlyReply();
-    const uids = selected.uids(selected.resolve(set, uid));
+    const uids = selected.uids(session.limit(selected.resolve(set, uid)));
     if (uids.length === 0) return ok('Nothing to move');
     const code = copyUid(await selected.mailbox.move(uids, target));
     if (code !== undefined) session.out.text(`* OK [${code}] Moved\r\n`);

@@ -90,6 +90,11 @@ export function refuseUpdate(session: Session, { tag }: Call): void {
   session.out.text(`* NO [NOUPDATE ${formatQuoted(tag)}] Too many updates\r\n`);
 }
 
+/** For commands that work on all of the messages or none (RFC 9738 §3.3). */
+export function tooMany({ limits }: Session): Reply {
+  return no('Too many messages at once', `MESSAGELIMIT ${limits.commandMessages}`);
+}
+
 export function unavailableReply(unavailable: number): Reply {
   return no(`${unavailable} messages could not be searched, their server is out of reach`, 'UNAVAILABLE');
 }

@@ -4,7 +4,7 @@ import { writeExtended } from '../esearch.js';
 import { ok, type Reply } from '../reply.js';
 import type { Session } from '../session.js';
 import { sortUids } from '../sort-fields.js';
-import { refuseUpdate, searchWith, unavailableReply } from './search.js';
+import { refuseUpdate, searchWith, tooMany, unavailableReply } from './search.js';
 
 /** SORT (RFC 5256 §3), with RETURN (ESORT, RFC 5267 §3) and the display names of RFC 5957. */
 export const sortCommand = defineCommand({
@@ -23,6 +23,8 @@ async function sort(
   { uids, unavailable }: { readonly uids: readonly number[]; readonly unavailable: number },
 ): Promise<Reply> {
   const { selected, out } = session;
+  // RFC 9738 §3.3: an order of some of the messages would be none of the mailbox.
+  if (session.limitCode !== null) return tooMany(session);
   const sorted = await sortUids(selected, uids, args.criteria, () => out.breathe());
   const found = call.uid ? sorted : sorted.map((uid) => selected.tracker.sequence(uid));
   if (args.returns === null) out.text(`* SORT${found.map((n) => ` ${n}`).join('')}\r\n`);

@@ -27,7 +27,7 @@ async function store(session: Session, args: StoreArguments, call: Call): Promis
   if (args.mode !== 'remove' && !selected.takesKeywords(args.flags))
     return no('The mailbox has too many keywords', 'LIMIT');
   if (args.unchangedSince !== null) session.enableCondstore();
-  const uids = selected.uids(selected.resolve(args.set, call.uid));
+  const uids = selected.uids(session.limit(selected.resolve(args.set, call.uid)));
   const prediction = args.silent ? new Prediction(selected, uids, args) : null;
   const { modified } = await selected.mailbox.store(uids, args.mode, args.flags, args.unchangedSince ?? undefined);
   const failed = new Set(modified);

@@ -4,7 +4,7 @@ import { type Call, defineCommand, SELECTED } from '../command.js';
 import { ok, type Reply } from '../reply.js';
 import type { Session } from '../session.js';
 import { threadMails } from '../sort-fields.js';
-import { searchWith, unavailableReply } from './search.js';
+import { searchWith, tooMany, unavailableReply } from './search.js';
 
 /** THREAD (RFC 5256 §3). */
 export const threadCommand = defineCommand({
@@ -23,6 +23,7 @@ async function thread(
   { uids, unavailable }: { readonly uids: readonly number[]; readonly unavailable: number },
 ): Promise<Reply> {
   const { selected, out } = session;
+  if (session.limitCode !== null) return tooMany(session);
   const breathe = (): Promise<void> => out.breathe();
   const mails = await threadMails(selected, uids, call.uid, breathe);
   const threads =
