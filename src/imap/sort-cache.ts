@@ -4,7 +4,7 @@ import type { SortKey } from '../wire/sort.js';
 export type SortValue = string | number;
 
 /** Characters of the values that are kept for one mailbox; more are worked out again by each command. */
-const MAX_KEPT = 4_000_000;
+const MAX_KEPT = 8_000_000;
 
 /**
  * What SORT made of the headers of a mailbox, by key and UID. What is behind a UID never changes, so a value stays true
