@@ -95,13 +95,20 @@ export class Relay {
     this.#early = null;
     this.#inContent = true;
     const stuffing = new DotStuffing();
+    // What is at hand at once leaves in one packet.
+    this.#socket.cork();
     for await (const content of blocks) {
       for (const block of stuffing.blocks(content)) {
         if (this.#early !== null || this.#failure !== null) break;
-        if (!this.#socket.write(block)) await this.#drain();
+        if (!this.#socket.write(block)) {
+          this.#socket.uncork();
+          await this.#drain();
+          this.#socket.cork();
+        }
       }
       if (this.#early !== null || this.#failure !== null) break;
     }
+    this.#socket.uncork();
     if (this.#early === null && this.#failure === null) await beforeEnd();
     if (this.#early !== null) return this.#cutShort(this.#early);
     this.#inContent = false;

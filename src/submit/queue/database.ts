@@ -6,12 +6,31 @@ import { faultPoint } from '../../util/fault.js';
 import type { Envelope, MailState, QueuedMail, Recipient } from './mail.js';
 import { QUEUE_SCHEMA } from './schema.js';
 
-/** Rows of one statement; also bounds how many writes share one commit. */
+/** Writes of one commit at most: bounds how long the first of them waits for the last. */
 const BATCH = 64;
-const COLUMNS =
-  'id, created, account, via_relay, sender, state, priority, next_try, since, attempts, error, size, warned, reports, repeated, recipients, envelope, progress';
-const WIDTH = COLUMNS.split(',').length;
-const CHANGING = 'state priority next_try since attempts error warned reports repeated recipients progress'.split(' ');
+/** How long the end of a mail waits for another write to share its commit with, in milliseconds. */
+const COMPANY_MS = 5;
+
+const FIXED = ['id', 'created', 'account', 'via_relay', 'sender', 'size', 'envelope', 'spool'] as const;
+const CHANGING = [
+  'state',
+  'priority',
+  'next_try',
+  'since',
+  'attempts',
+  'error',
+  'warned',
+  'reports',
+  'repeated',
+  'recipients',
+  'progress',
+] as const;
+const COLUMNS = [...FIXED, ...CHANGING].join(', ');
+/** Rows come as one JSON text: a value each to bind would cost more than all the rest of a write. */
+const INSERT = `INSERT INTO mail (${COLUMNS}) SELECT ${[...FIXED, ...CHANGING].map((_, n) => `value ->> ${n}`).join(', ')}
+  FROM json_each(?)`;
+const UPDATE = `UPDATE mail SET ${CHANGING.map((name, n) => `${name} = row.value ->> ${n + 1}`).join(', ')}
+  FROM json_each(?) AS row WHERE mail.id = row.value ->> 0`;
 
 /** What scheduling needs to know of a mail. */
 export interface QueueEntry {
@@ -65,6 +84,7 @@ export class QueueDatabase {
   readonly #waiting: Write[] = [];
   #running: Promise<void> | null = null;
   #nextId: number;
+  #hurry: () => void = () => undefined;
   #closed = false;
 
   private constructor(writer: Handle, reader: Handle, nextId: number) {
@@ -208,6 +228,7 @@ export class QueueDatabase {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#hurry();
     await this.#running;
     await this.#reader.close();
     await this.#writer.close();
@@ -217,6 +238,7 @@ export class QueueDatabase {
     if (this.#closed) return Promise.reject(new MergeboxError('unavailable', 'write queue: it is closed'));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ kind, mail, bytes, resolve, reject });
+      if (kind !== 'remove' || this.#waiting.length >= BATCH) this.#hurry();
       this.#running ??= this.#run();
     });
   }
@@ -224,8 +246,22 @@ export class QueueDatabase {
   async #run(): Promise<void> {
     // Whatever else this turn wants to write shares the first commit.
     await Promise.resolve();
-    while (this.#waiting.length > 0) await this.#group(this.#waiting.splice(0, BATCH));
+    while (this.#waiting.length > 0) {
+      if (!this.#closed && this.#waiting.every(({ kind }) => kind === 'remove')) await this.#company();
+      await this.#group(this.#waiting.splice(0, BATCH));
+    }
     this.#running = null;
+  }
+
+  /** Nobody waits for a removal; under load it costs no commit of its own. */
+  #company(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, COMPANY_MS);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   async #group(writes: readonly Write[]): Promise<void> {
@@ -249,21 +285,26 @@ export class QueueDatabase {
   }
 
   async #commit(writes: readonly Write[]): Promise<void> {
-    const kept = new Map<number, Write>();
-    const removed: number[] = [];
-    for (const write of writes) {
-      if (write.kind === 'remove') removed.push(write.mail.id);
-      else kept.set(write.mail.id, write);
-    }
+    const fresh = writes.filter(isInsert).map(({ mail }) => mail);
     const contents = writes.filter(({ bytes }) => bytes !== null);
-    await this.#writer.exec('BEGIN IMMEDIATE');
+    // The last state of a mail counts.
+    const changed = new Map(writes.filter(({ kind }) => kind === 'update').map(({ mail }) => [mail.id, mail]));
+    const removed = writes.filter(({ kind }) => kind === 'remove').map(({ mail }) => mail.id);
+    await this.#writer.run('BEGIN IMMEDIATE');
     try {
-      await this.#upsert([...kept.values()].map(({ mail }) => mail));
+      if (fresh.length > 0) {
+        await this.#writer.run(INSERT, [JSON.stringify(fresh.map((mail) => [...fixedOf(mail), ...changingOf(mail)]))]);
+      }
       if (contents.length > 0) {
         await this.#writer.run(
-          `INSERT INTO content (mail_id, bytes) VALUES ${places(contents.length, 2)}`,
+          `INSERT INTO content (mail_id, bytes) VALUES ${contents.map(() => '(?,?)').join(',')}`,
           contents.flatMap(({ mail, bytes }) => [mail.id, bytes]),
         );
+      }
+      if (changed.size > 0) {
+        await this.#writer.run(UPDATE, [
+          JSON.stringify([...changed.values()].map((mail) => [mail.id, ...changingOf(mail)])),
+        ]);
       }
       if (removed.length > 0) {
         const ids = JSON.stringify(removed);
@@ -271,21 +312,12 @@ export class QueueDatabase {
         await this.#writer.run('DELETE FROM content WHERE mail_id IN (SELECT value FROM json_each(?))', [ids]);
       }
       faultPoint('queue.commit');
-      await this.#writer.exec('COMMIT');
+      await this.#writer.run('COMMIT');
     } catch (error) {
       await this.#writer.exec('ROLLBACK').catch(() => undefined);
       throw error;
     }
     faultPoint('queue.committed');
-  }
-
-  async #upsert(mails: readonly QueuedMail[]): Promise<void> {
-    if (mails.length === 0) return;
-    await this.#writer.run(
-      `INSERT INTO mail (${COLUMNS}, spool) VALUES ${places(mails.length, WIDTH + 1)}
-       ON CONFLICT (id) DO UPDATE SET ${CHANGING.map((name) => `${name} = excluded.${name}`).join(', ')}`,
-      mails.flatMap(valuesOf),
-    );
   }
 }
 
@@ -293,33 +325,19 @@ function isInsert({ kind }: Write): boolean {
   return kind === 'insert';
 }
 
-function places(rows: number, width: number): string {
-  const row = `(${Array.from({ length: width }, () => '?').join(',')})`;
-  return Array.from({ length: rows }, () => row).join(',');
+/** In the order of `FIXED`. */
+function fixedOf(mail: QueuedMail): SqlValue[] {
+  const { id, created, account, viaRelay, sender, size, envelope } = mail;
+  return [id, created, account, viaRelay ? 1 : 0, sender, size, JSON.stringify(envelope), envelope.spool];
 }
 
-function valuesOf(mail: QueuedMail): SqlValue[] {
+/** In the order of `CHANGING`. */
+function changingOf(mail: QueuedMail): SqlValue[] {
   const { filed, looks, marked, dutyAt } = mail;
   return [
-    mail.id,
-    mail.created,
-    mail.account,
-    mail.viaRelay ? 1 : 0,
-    mail.sender,
-    mail.state,
-    mail.priority,
-    mail.nextTry,
-    mail.since,
-    mail.attempts,
-    mail.error,
-    mail.size,
-    mail.warned ? 1 : 0,
-    mail.reports,
-    mail.repeated ? 1 : 0,
-    JSON.stringify(mail.recipients),
-    JSON.stringify(mail.envelope),
-    JSON.stringify({ filed, looks, marked, dutyAt }),
-    mail.envelope.spool,
+    ...[mail.state, mail.priority, mail.nextTry, mail.since, mail.attempts, mail.error],
+    ...[mail.warned ? 1 : 0, mail.reports, mail.repeated ? 1 : 0],
+    ...[JSON.stringify(mail.recipients), JSON.stringify({ filed, looks, marked, dutyAt })],
   ];
 }
 
