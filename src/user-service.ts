@@ -16,6 +16,7 @@ import { openAccounts } from './store/accounts.js';
 import { actionCounts, actionErrors } from './store/actions.js';
 import { openMergedMailboxes } from './store/mailboxes.js';
 import { pinnedFiles } from './store/messages.js';
+import { assignThreads } from './store/objects.js';
 import { dropParked, onlyCopy, type ParkedAction, parkedAction, parkedActions, retryParked } from './store/parked.js';
 import { Pop3Book } from './store/pop3-book.js';
 import { LocalShelf } from './store/shelf.js';
@@ -84,6 +85,8 @@ export class UserService {
       user.accounts.map((account) => policyOf(user, account)),
     );
     await openMergedMailboxes(store);
+    // Mail of a database that is older than threads gets them behind everything else.
+    assignThreads(store).catch((error: unknown) => log.warn({ err: error, user: user.name }, 'threads were not assigned'));
     const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
     await pinned.sweep((names) => store.read((tx) => pinnedFiles(tx, names)));
     const sweeper = new PinnedSweeper(pinned, store);

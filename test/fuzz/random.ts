@@ -1,3 +1,6 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
 /** Pseudo-random numbers from 0 to below `limit` (mulberry32), so that a failure can be repeated by its seed. */
 export type Random = (limit: number) => number;
 
@@ -83,7 +86,14 @@ export async function fuzz<T>(options: {
   return { inputs, seconds, growth: heap() - early, slowest, faults, outcomes };
 }
 
+let collect: (() => void) | null = null;
+
+/** Octets in use, garbage left out. */
 function heap(): number {
-  globalThis.gc?.();
+  if (collect === null) {
+    setFlagsFromString('--expose-gc');
+    collect = runInNewContext('gc') as () => void;
+  }
+  collect();
   return process.memoryUsage().heapUsed;
 }
