@@ -86,7 +86,9 @@ export class UserService {
     );
     await openMergedMailboxes(store);
     // Mail of a database that is older than threads gets them behind everything else.
-    assignThreads(store).catch((error: unknown) => log.warn({ err: error, user: user.name }, 'threads were not assigned'));
+    assignThreads(store).catch((error: unknown) => {
+      log.warn({ err: error, user: user.name }, 'threads were not assigned');
+    });
     const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
     await pinned.sweep((names) => store.read((tx) => pinnedFiles(tx, names)));
     const sweeper = new PinnedSweeper(pinned, store);
