@@ -11,7 +11,7 @@ export type SqlParams = readonly SqlValue[];
  */
 export class Handle {
   readonly #db: sqlite3.Database;
-  readonly #statements = new Map<string, sqlite3.Statement>();
+  readonly #statements = new Map<string, Promise<sqlite3.Statement>>();
 
   private constructor(db: sqlite3.Database) {
     this.#db = db;
@@ -57,27 +57,29 @@ export class Handle {
   }
 
   async close(): Promise<void> {
-    const statements = [...this.#statements.values()];
+    const statements = await Promise.allSettled(this.#statements.values());
     this.#statements.clear();
-    await Promise.all(statements.map((each) => new Promise<void>((resolve) => each.finalize(() => resolve()))));
+    const prepared = statements.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
+    await Promise.all(prepared.map((each) => new Promise<void>((resolve) => each.finalize(() => resolve()))));
     await new Promise<void>((resolve, reject) => {
       this.#db.close((error) => (error ? reject(sqlError(error, 'close')) : resolve()));
     });
   }
 
+  /** One statement of each SQL text, however many ask for it at once: one too many would keep the handle from closing. */
   #prepare(sql: string): Promise<sqlite3.Statement> {
     const known = this.#statements.get(sql);
-    if (known) return Promise.resolve(known);
-    return new Promise((resolve, reject) => {
+    if (known) return known;
+    const preparing = new Promise<sqlite3.Statement>((resolve, reject) => {
       const statement = this.#db.prepare(sql, (error: Error | null) => {
         if (error) {
+          this.#statements.delete(sql);
           reject(sqlError(error, sql));
-          return;
-        }
-        this.#statements.set(sql, statement);
-        resolve(statement);
+        } else resolve(statement);
       });
     });
+    this.#statements.set(sql, preparing);
+    return preparing;
   }
 }
 
