@@ -50,7 +50,7 @@ export class Pop3World {
   }
 
   get mail(): UserMail {
-    return this.service.session();
+    return this.service.session('127.0.0.1');
   }
 
   /** Until a further look changes nothing. */
