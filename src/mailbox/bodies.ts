@@ -4,6 +4,7 @@ import type { PinnedFiles } from '../cache/pinned-files.js';
 import type { StoredBody } from '../cache/stored-body.js';
 import { type BodyPlace, placesOf } from '../store/messages.js';
 import type { Store } from '../store/store.js';
+import { correctSize } from '../store/true-size.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 
 /** Fetches the bytes of one copy from its server. */
@@ -37,7 +38,13 @@ export class Bodies {
     const pinned = found.pinned === null ? null : await this.#intact(found.pinned, found.places.length > 0);
     if (pinned) return pinned;
     const fetched = await this.#cache.getOrFetch(key, (sink) => this.#fetchMoving(messageId, found.places, sink));
+    if (fetched.size !== found.size) await this.#correctSize(messageId, fetched.size);
     return this.#lasting(messageId, fetched);
+  }
+
+  /** Reading goes on where that cannot be written, on a full disk for instance. */
+  async #correctSize(messageId: number, size: number): Promise<void> {
+    await this.#store.write((tx) => correctSize(tx, messageId, size)).catch(() => undefined);
   }
 
   /** As `load`, but null instead of asking a server. */

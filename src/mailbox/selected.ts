@@ -177,7 +177,11 @@ export class SelectedMailbox {
   async body(uid: number): Promise<StoredBody> {
     const index = this.listing.indexOf(uid);
     if (index < 0) throw new MergeboxError('nonexistent', 'the message was expunged');
-    return this.#context.bodies.load(this.listing.messages[index]!);
+    const body = await this.#context.bodies.load(this.listing.messages[index]!);
+    const now = this.listing.indexOf(uid);
+    // A server may have told another RFC822.SIZE than the mail has.
+    if (now >= 0) this.listing.sizes[now] = body.size;
+    return body;
   }
 
   async store(

@@ -104,6 +104,8 @@ export class FakeServer {
   readonly unlisted = new Set<string>();
   /** What the server makes of mail that is appended. */
   rewrite: (bytes: Buffer) => Buffer = (bytes) => bytes;
+  /** What FETCH tells wrongly, or not at all. */
+  quirk: (message: FakeMessage) => Partial<UpstreamMessage> = () => ({});
   #nextUidValidity = 100;
 
   constructor(features: FakeFeatures = FULL) {
@@ -137,6 +139,7 @@ export class FakeServer {
     for (const [path, folder] of this.folders) copy.folders.set(path, folder.clone());
     copy.#nextUidValidity = this.#nextUidValidity;
     copy.rewrite = this.rewrite;
+    copy.quirk = this.quirk;
     return copy;
   }
 

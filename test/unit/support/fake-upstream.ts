@@ -127,7 +127,9 @@ export class FakeUpstream implements Upstream {
           const page = await this.#do(`messages ${path}`, () =>
             wanted.flatMap((uid) => {
               const message = folder.find(uid);
-              return message && !this.unreadable.has(message.bytes) ? [upstreamMessage(message)] : [];
+              return message && !this.unreadable.has(message.bytes)
+                ? [{ ...upstreamMessage(message), ...this.server.quirk(message) }]
+                : [];
             }),
           );
           await onPage(page);
