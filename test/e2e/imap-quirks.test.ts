@@ -21,8 +21,19 @@ async function folderNames(server: Pick<World['work'], 'imap'>): Promise<string[
   return names;
 }
 
+/** 100 MiB and 1,000 messages for everybody, in Dovecot's words. */
+const QUOTA = `mail_plugins = quota
+protocol imap {
+  mail_plugins = quota imap_quota
+}
+plugin {
+  quota = count:User quota
+  quota_rule = *:storage=100M:messages=1000
+  quota_vsizes = yes
+}`;
+
 t.test('what clients do, over real accounts', async (t) => {
-  const { box, work, home, mails } = await startWorld(t, { mails: 20, common: 5 });
+  const { box, work, home, mails } = await startWorld(t, { mails: 20, common: 5, work: { extra: QUOTA } });
   const total = mails.length;
 
   await t.test('Outlook: RFC822.PEEK marks nothing, <0.0> is empty', async (t) => {
@@ -115,6 +126,18 @@ t.test('what clients do, over real accounts', async (t) => {
       await Promise.all(clients.map((client) => client.logout()));
     },
   );
+
+  await t.test('QUOTA is that of the account, as its server tells it', async (t) => {
+    await box.sync();
+    const client = await box.imap();
+    const told = await lines(client, 'GETQUOTAROOT INBOX');
+    t.equal(told[0], 'QUOTAROOT "INBOX" "work/User quota"');
+    const { length } = await work.list('alice', 'INBOX');
+    t.match(told[1], new RegExp(`^QUOTA "work/User quota" \\(MESSAGE ${length} 1000 STORAGE \\d+ 102400\\)$`));
+    t.same(await lines(client, 'GETQUOTA "work/User quota"'), told.slice(1));
+    t.same(await lines(client, 'GETQUOTAROOT Accounts/home/INBOX'), ['QUOTAROOT "Accounts/home/INBOX"']);
+    await client.logout();
+  });
 
   await t.test('Evolution: NOTIFY with QRESYNC and LIST-STATUS', async (t) => {
     const client = await box.imap();

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { DEFAULT_LIMITS } from '../../src/imap/limits.js';
 import { ImapServer } from '../../src/imap/server.js';
+import { assignThreads } from '../../src/store/objects.js';
 import { silentLog } from '../../src/util/log.js';
 import { RawClient } from './imap-support.js';
 import { FakeServer, mail } from './support/fake-server.js';
@@ -111,6 +112,24 @@ t.test(
     t.match((await later.ok('STATUS Archive (MAILBOXID)'))[0], `(MAILBOXID (${mailboxId}))`);
   },
 );
+
+t.test('mail of a database that is older than threads gets them', async (t) => {
+  const { a, b } = servers();
+  for (const subject of ['root', 'alone']) a.folder('INBOX').add(mail(subject));
+  b.folder('INBOX').add(reply('root'));
+  const world = await openWorld(t, { a, b });
+  await world.settle();
+  const client = await (await serve(t, world))();
+  const before = await ids(client, 'INBOX', 'THREADID');
+  t.equal(new Set(before).size, 2);
+  await world.store.write(async (tx) => {
+    await tx.run('UPDATE message SET thread_id = NULL');
+    await tx.run('DELETE FROM thread');
+  });
+  t.same(await ids(client, 'INBOX', 'THREADID'), [], 'NIL');
+  await assignThreads(world.store);
+  t.same(await ids(client, 'INBOX', 'THREADID'), before);
+});
 
 t.test('SAVEDATE and PREVIEW over the store', async (t) => {
   const { a, b } = servers();
