@@ -13,6 +13,8 @@ export class LiveListing {
   readonly #listeners = new Set<() => void>();
   #seen: number;
   #running: Promise<void> | null = null;
+  /** How many commits there were when it began. */
+  #runsFrom = 0;
   #next: Promise<void> | null = null;
 
   private constructor(store: Store, mailbox: MailboxRow, keyword: string, listing: Listing) {
@@ -42,7 +44,10 @@ export class LiveListing {
 
   /** Resolves when the listing shows every commit made before the call. */
   refresh(): Promise<void> {
+    // The one that runs sees every commit there is: whoever hears of a commit first starts it.
+    if (this.#running && this.#runsFrom === this.#store.commits) return this.#running;
     if (!this.#running) {
+      this.#runsFrom = this.#store.commits;
       this.#running = this.#fold().finally(() => {
         this.#running = null;
       });
@@ -61,7 +66,7 @@ export class LiveListing {
   }
 
   async #fold(): Promise<void> {
-    const changes = await this.#store.snapshot((tx) => changesSince(tx, this.#mailbox, this.#keyword, this.#seen));
+    const changes = await changesSince(this.#store, this.#mailbox, this.#keyword, this.#seen);
     const { listing } = this;
     if (changes === null) {
       listing.expunge(new Set(listing.uids.subarray(0, listing.length)), listing.highestModSeq + 1);

@@ -13,8 +13,9 @@ import type { MailboxRow } from '../store/rows.js';
 import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
-import { type AppendMessage, appendMessages } from './append.js';
 import { faultPoint } from '../util/fault.js';
+import { chunks } from '../util/group.js';
+import { type AppendMessage, appendMessages } from './append.js';
 import { byWhom, type MailContext } from './context.js';
 import { requireFlagRoom } from './flag-room.js';
 import { keepingUploads } from './keep-uploads.js';
@@ -25,6 +26,8 @@ import { makePreviews } from './previews.js';
 
 /** Messages whose metadata is read in one query: half a megabyte of headers. */
 const PAGE = 250;
+/** Messages whose flags are changed by one round of statements. */
+const STORE_PAGE = 1_000;
 
 interface Wants {
   readonly envelope?: boolean;
@@ -192,21 +195,25 @@ export class SelectedMailbox {
   ): Promise<{ modified: number[]; modSeq: number }> {
     const wanted = flags.filter((flag) => !isAccountKeyword(flag));
     const { modified, modSeq } = await this.#context.store.write(async (tx) => {
-      const groups = await groupsOf(tx, this.#row, uids);
       const refused: number[] = [];
-      const changes: { group: Group; flags: string }[] = [];
-      for (const [uid, group] of groups) {
-        if (unchangedSince !== undefined && groupModSeq(group, this.#row) > unchangedSince) {
-          refused.push(uid);
-          continue;
+      // Page by page, so that no other session waits for the rows of all of them to be read.
+      for (const page of chunks(uids, STORE_PAGE)) {
+        const changes: { group: Group; flags: string }[] = [];
+        for (const [uid, group] of await groupsOf(tx, this.#row, page)) {
+          const modSeq = groupModSeq(group, this.#row);
+          // What this command changed a page before counts as unchanged.
+          if (unchangedSince !== undefined && modSeq > unchangedSince && modSeq !== tx.modSeq) {
+            refused.push(uid);
+            continue;
+          }
+          const before = groupFlags(group);
+          const after = changed(before, mode, wanted);
+          if (after === before) continue;
+          requireFlagRoom(after, before);
+          changes.push({ group, flags: after });
         }
-        const before = groupFlags(group);
-        const after = changed(before, mode, wanted);
-        if (after === before) continue;
-        requireFlagRoom(after, before);
-        changes.push({ group, flags: after });
+        if (changes.length > 0) await setGroupFlags(tx, this.#context.book, changes, this.#reason('STORE'));
       }
-      if (changes.length > 0) await setGroupFlags(tx, this.#context.book, changes, this.#reason('STORE'));
       return { modified: refused, modSeq: tx.modSeq };
     });
     faultPoint('flags.committed');

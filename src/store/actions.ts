@@ -1,6 +1,7 @@
 import { agreedFlags } from '../mail/reconcile.js';
+import { chunks } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
-import { type CopyRow, jsonIds, valueBatches } from './rows.js';
+import { type CopyRow, jsonIds } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 
 export type ActionKind =
@@ -46,27 +47,26 @@ export interface NewAction {
   readonly afterId?: number;
 }
 
+/** Rows that one statement inserts. */
+const PAGE = 1_000;
+
 /** Owes upstream operations in this order; their ids. `reason` says who decided them. */
 export async function owe(tx: WriteTx, actions: readonly NewAction[], reason: string): Promise<number[]> {
   const now = Math.floor(Date.now() / 1000);
   const ids: number[] = [];
-  for (const page of valueBatches(actions, 200)) {
+  for (const page of chunks(actions, PAGE)) {
+    const values = page.map((each) => [
+      ...[each.accountId, each.kind, each.copyId, each.targetId],
+      ...[each.folderId, each.detail, each.afterId],
+    ]);
+    // RETURNING gives them as they are inserted, in the order of the array.
     const rows = await tx.all<{ id: number }>(
       `INSERT INTO action (account_id, kind, copy_id, target_id, folder_id, detail, after_id, reason, created, state)
-       VALUES ${page.map(() => "(?,?,?,?,?,?,?,?,?,'pending')").join(',')} RETURNING id`,
-      page.flatMap((each) => [
-        each.accountId,
-        each.kind,
-        each.copyId ?? null,
-        each.targetId ?? null,
-        each.folderId ?? null,
-        each.detail ?? null,
-        each.afterId ?? null,
-        reason,
-        now,
-      ]),
+       SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ?2, ?3, 'pending'
+       FROM json_each(?1) RETURNING id`,
+      [JSON.stringify(values), reason, now],
     );
-    ids.push(...rows.map((row) => row.id).sort((a, b) => a - b));
+    for (const { id } of rows.sort((a, b) => a.id - b.id)) ids.push(id);
     for (const each of page) tx.owe(each.accountId);
   }
   return ids;
@@ -179,10 +179,16 @@ export async function recordDestroyed(
   rows: readonly { account: string; folder: string; uidValidity: number; uid: number; kind: string; reason: string }[],
 ): Promise<void> {
   const now = Math.floor(Date.now() / 1000);
-  for (const page of valueBatches(rows, 200)) {
+  for (const page of chunks(rows, PAGE)) {
     await tx.run(
-      `INSERT INTO ledger (at, account, folder, uid_validity, uid, kind, reason) VALUES ${page.map(() => '(?,?,?,?,?,?,?)').join(',')}`,
-      page.flatMap((each) => [now, each.account, each.folder, each.uidValidity, each.uid, each.kind, each.reason]),
+      `INSERT INTO ledger (at, account, folder, uid_validity, uid, kind, reason)
+       SELECT ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?1)`,
+      [
+        JSON.stringify(
+          page.map((each) => [each.account, each.folder, each.uidValidity, each.uid, each.kind, each.reason]),
+        ),
+        now,
+      ],
     );
   }
 }

@@ -1,13 +1,13 @@
 import type { ListingRow } from '../mail/listing.js';
 import type { MailboxRow } from './rows.js';
-import type { ReadTx } from './store.js';
+import type { ReadTx, Store } from './store.js';
 
 type Tuple = [uid: number, row: number, message: number, flags: string, modSeq: number, size: number, date: number];
 
 const TUPLE = 'json_array(uid, id, message_id, shown, mod_seq, size, internal_date)';
 
 /** Entries a page: parsed in one go, so small enough not to hold up the event loop. */
-const PAGE = 5_000;
+const PAGE = 2_000;
 
 const MERGED = `SELECT uid, id, message_id, CASE WHEN flags = '' THEN accounts WHEN accounts = '' THEN flags ELSE flags || ' ' || accounts END AS shown,
   mod_seq, size, internal_date FROM entry WHERE mailbox_id = ?`;
@@ -42,15 +42,34 @@ export interface Changes {
 }
 
 /**
- * What happened in a mailbox since a MODSEQ (RFC 7162); null when the mailbox was deleted. One statement reads it, and
- * so one consistent step, except that more than a page of changes needs several: call it in a snapshot.
+ * What happened in a mailbox since a MODSEQ (RFC 7162), as of one commit; null when the mailbox was deleted. One
+ * statement reads it; only more than a page of changes needs several, and a snapshot for them.
  */
 export async function changesSince(
-  tx: ReadTx,
+  store: Pick<Store, 'read' | 'snapshot'>,
   mailbox: MailboxRow,
   keyword: string,
   modSeq: number,
 ): Promise<Changes | null> {
+  const few = await store.read((tx) => firstChanges(tx, mailbox, keyword, modSeq));
+  if (few === null || few.entries.length < PAGE) return few;
+  return store.snapshot(async (tx) => {
+    const first = await firstChanges(tx, mailbox, keyword, modSeq);
+    if (first === null) return null;
+    const entries = [...first.entries];
+    const uidColumn = mailbox.folder_id === null ? 'uid' : 'mirror_uid';
+    for (let length = entries.length; length === PAGE; ) {
+      const tail = `AND mod_seq > ? AND ${uidColumn} > ? ORDER BY ${uidColumn} LIMIT ${PAGE}`;
+      const page = await select(tx, mailbox, keyword, tail, [modSeq, entries.at(-1)!.uid]);
+      for (const each of page) entries.push(each);
+      length = page.length;
+    }
+    return { ...first, entries };
+  });
+}
+
+/** As `changesSince`, with the first page of entries at most. */
+async function firstChanges(tx: ReadTx, mailbox: MailboxRow, keyword: string, modSeq: number): Promise<Changes | null> {
   const merged = mailbox.folder_id === null;
   const row = await tx.get<{ mod_seq: number; uid_next: number; entries: string; gone: string }>(
     `SELECT mod_seq, uid_next,
@@ -60,16 +79,8 @@ export async function changesSince(
     [...(merged ? [mailbox.id] : [keyword, keyword, mailbox.folder_id]), modSeq, modSeq, mailbox.id],
   );
   if (!row) return null;
-  const entries = parseRows(row.entries);
-  const uidColumn = merged ? 'uid' : 'mirror_uid';
-  for (let length = entries.length; length === PAGE; ) {
-    const tail = `AND mod_seq > ? AND ${uidColumn} > ? ORDER BY ${uidColumn} LIMIT ${PAGE}`;
-    const page = await select(tx, mailbox, keyword, tail, [modSeq, entries.at(-1)!.uid]);
-    for (const each of page) entries.push(each);
-    length = page.length;
-  }
   return {
-    entries,
+    entries: parseRows(row.entries),
     expunged: JSON.parse(row.gone) as number[],
     modSeq: row.mod_seq,
     uidNext: row.uid_next,

@@ -1,5 +1,6 @@
 import { accountKeyword, type FlagText, flagText } from '../mail/flags.js';
 import { joinFlags } from '../mail/reconcile.js';
+import { chunks } from '../util/group.js';
 import type { AccountBook } from './account-book.js';
 import { oweFlags } from './actions.js';
 import { mirrorsOf } from './mailboxes.js';
@@ -93,26 +94,21 @@ export async function setGroupFlags(
   changes: readonly { group: Group; flags: FlagText }[],
   reason: string,
 ): Promise<void> {
-  const entryIds = new Map<FlagText, number[]>();
-  const copyIds = new Map<FlagText, number[]>();
+  const entries: FlagChange[] = [];
+  const copies: FlagChange[] = [];
   const folders = new Set<number>();
-  const add = (map: Map<FlagText, number[]>, flags: FlagText, id: number): void => {
-    const list = map.get(flags);
-    if (list) list.push(id);
-    else map.set(flags, [id]);
-  };
   for (const { group, flags } of changes) {
     if (group.entry) {
-      add(entryIds, flags, group.entry.id);
+      entries.push([group.entry.id, flags]);
       tx.touch(group.entry.mailbox_id);
     }
     for (const copy of group.copies) {
-      add(copyIds, flags, copy.id);
+      copies.push([copy.id, flags]);
       folders.add(copy.folder_id);
     }
   }
-  for (const [flags, ids] of entryIds) await setFlags(tx, 'entry', flags, ids);
-  for (const [flags, ids] of copyIds) await setFlags(tx, 'copy', flags, ids);
+  await setFlags(tx, 'entry', entries);
+  await setFlags(tx, 'copy', copies);
   await touchMirrors(tx, folders);
   await oweFlags(
     tx,
@@ -136,12 +132,18 @@ export async function agreeOnFlags(
   await setGroupFlags(tx, book, changes, reason);
 }
 
-async function setFlags(tx: WriteTx, table: 'entry' | 'copy', flags: FlagText, ids: readonly number[]): Promise<void> {
-  await tx.run(`UPDATE ${table} SET flags = ?, mod_seq = ? WHERE id IN (SELECT value FROM json_each(?))`, [
-    flags,
-    tx.modSeq,
-    jsonIds(ids),
-  ]);
+type FlagChange = readonly [id: number, flags: FlagText];
+
+/** Rows that one statement changes. */
+const PAGE = 2_000;
+
+async function setFlags(tx: WriteTx, table: 'entry' | 'copy', changes: readonly FlagChange[]): Promise<void> {
+  for (const page of chunks(changes, PAGE)) {
+    await tx.run(
+      `UPDATE ${table} SET flags = value ->> 1, mod_seq = ?2 FROM json_each(?1) WHERE ${table}.id = value ->> 0`,
+      [JSON.stringify(page), tx.modSeq],
+    );
+  }
 }
 
 /** Tells that the mirrors of these folders show something new. */

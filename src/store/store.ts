@@ -80,6 +80,7 @@ export class Store {
   #allIdle: () => void = () => undefined;
   #modSeq: number;
   #uidValidity: number;
+  #commits = 0;
   #closed = false;
 
   private constructor({ id, writer, readers, state, modSeq, uidValidity }: Opened) {
@@ -293,7 +294,13 @@ export class Store {
       ON CONFLICT (key) DO UPDATE SET value = excluded.value;`;
   }
 
+  /** How many commits there were: what is read from now on shows them all. */
+  get commits(): number {
+    return this.#commits;
+  }
+
   #publish(units: readonly Unit[]): void {
+    this.#commits += 1;
     const mailboxes = new Set<number>();
     const accounts = new Set<number>();
     const names = units.some((unit) => unit.names);
