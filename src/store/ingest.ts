@@ -37,7 +37,9 @@ export async function recordArrivals(
   );
   const unknown = arrivals.filter((each) => !known.has(each.uid));
   const { fresh, found } = await adoptPending(tx, book, folder, unknown);
-  await recordFlags(tx, book, folder, found);
+  // The server's answer to our own COPY or MOVE may have named them since they were listed.
+  const named = arrivals.filter((each) => known.has(each.uid)).map((each) => [each.uid, each.flags] as const);
+  await recordFlags(tx, book, folder, new Map([...found, ...named]));
   const ids = await insertMessages(
     tx,
     fresh.map((each) => each.message),

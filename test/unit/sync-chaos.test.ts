@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { MergeboxError } from '../../src/util/errors.js';
+import { eventually } from '../harness/net.js';
 import { type FakeFeatures, FakeServer, FULL, mail, PLAIN } from './support/fake-server.js';
 import type { FakeUpstream, Step } from './support/fake-upstream.js';
 import { MailWorld, openWorld, scratch } from './support/mail-world.js';
@@ -53,6 +54,15 @@ function rightAfter(calls: RegExp, act: () => void): Step {
     done = true;
     act();
   };
+}
+
+/** What one waits for until another opens it. */
+function gate(): { open: () => void; passed: Promise<void> } {
+  let open: () => void = () => undefined;
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, passed };
 }
 
 /** By UID: to look for a subject would read the bytes and so keep them. */
@@ -201,6 +211,47 @@ t.test('an upload that is moved by its client and by another one before it was r
     ['Projects: quick []'],
   );
 });
+
+t.test(
+  'flags of a moved mail are those its server has, also when the target is listed before the answer',
+  async (t) => {
+    const world = await settled(t);
+    const { work } = world.servers;
+    work!.folder('Trash').add(mail('old'));
+    work!.folder('INBOX').flag([WORK_ONLY], ['\\Flagged']);
+    await world.settle();
+    const gates = { listed: gate(), moved: gate() };
+    const bound = "SELECT 1 FROM copy JOIN folder ON folder.id = folder_id WHERE path = 'Trash' AND uid = 3";
+    // The round passes INBOX, then waits with Trash until the server has done the MOVE.
+    work!.folder('Trash').add(mail('new'));
+    world.upstreams['work']!.step = async (call, moment) => {
+      if (call === 'examine Trash' && moment === 'before') {
+        gates.listed.open();
+        await gates.moved.passed;
+      }
+      if (call.startsWith('move INBOX') && moment === 'after') gates.moved.open();
+      if (call === 'messages Trash' && moment === 'after') {
+        await eventually('the answer to be recorded', () => world.store.read((tx) => tx.get(bound).then(Boolean)), {
+          everyMs: 2,
+        });
+      }
+    };
+    const engine = world.sync.engines.find(({ name }) => name === 'work')!;
+    const round = engine.round();
+    await gates.listed.passed;
+    work!.folder('INBOX').flag([WORK_ONLY], [], ['\\Flagged']);
+    await world.in('INBOX', (mailbox) => mailbox.move([WORK_ONLY], 'Trash'));
+    await round;
+    await world.settle();
+    t.ok(work!.contents().includes('Trash: work only []'));
+    t.same(
+      (await world.entries('Accounts/work/Trash'))
+        .filter(({ subject }) => subject === 'work only')
+        .map((each) => each.flags),
+      ['$account_work'],
+    );
+  },
+);
 
 t.test('an EXPUNGE whose answer is lost stands in the ledger', async (t) => {
   const world = await settled(t);
