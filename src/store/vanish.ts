@@ -9,7 +9,7 @@ import { copyFacts } from './facts.js';
 import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups.js';
 import { makePending } from './put-back.js';
 import { doomCopies, dropCopies, folderAccounts, settleEntries } from './remove.js';
-import { type CopyRow, jsonIds } from './rows.js';
+import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
 import { discardCopies, moveCopyToRole } from './transfer.js';
 
@@ -89,6 +89,30 @@ export async function recordLost(
   const fresh = await kinds("copy.folder_id = ? AND copy.mirror_uid IS NULL AND copy.state = 'live'", [folderId]);
   const changed = [...lost].flatMap(([key, own]) => own.slice(0, fresh.get(key)?.length ?? 0));
   await dropCopies(tx, book, [...(await copiesByIds(tx, changed)).values()]);
+}
+
+/**
+ * How many of a folder's copies that are not there any more (by UID, or by row where UIDs are gone too) have come to
+ * another folder of the account since the last complete look.
+ */
+export async function movedCount(
+  tx: ReadTx,
+  folder: FolderRow,
+  uids: readonly number[],
+  lost: readonly number[],
+): Promise<number> {
+  const row = await tx.get<{ n: number | null }>(
+    `SELECT SUM(MIN(gone.n, (SELECT COUNT(*) FROM message JOIN copy ON copy.message_id = message.id
+         JOIN folder ON folder.id = copy.folder_id
+         WHERE message.match_key = gone.match_key AND folder.account_id = ?1 AND copy.folder_id <> ?2
+         AND copy.state = 'live' AND copy.uid IS NOT NULL AND (folder.virtual = 1 OR copy.arrived > ?3)))) AS n
+     FROM (SELECT message.match_key, COUNT(*) AS n FROM copy JOIN message ON message.id = copy.message_id
+       WHERE copy.folder_id = ?2 AND copy.state <> 'doomed'
+       AND (copy.uid IN (SELECT value FROM json_each(?4)) OR copy.id IN (SELECT value FROM json_each(?5)))
+       GROUP BY message.match_key) AS gone`,
+    [folder.account_id, folder.id, folder.pulled, jsonIds(uids), jsonIds(lost)],
+  );
+  return row?.n ?? 0;
 }
 
 /** The copies of an account that vanished and are not explained yet. */

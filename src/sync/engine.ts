@@ -250,9 +250,11 @@ export class AccountEngine {
     });
     faultPoint('folders.listed');
     this.#missing = new Set(missing);
-    const looked = await this.#pullChanged();
+    const first = await this.#pullChanged();
+    // What the guard holds may have come to a folder that was looked at later.
+    const looked = first.held === null ? first : await this.#pullChanged();
     // A folder that is missing now is forgotten by the next round.
-    const changed = looked.changed || missing.length > 0;
+    const changed = first.changed || looked.changed || missing.length > 0;
     const { held } = looked;
     await oweRetirements(this.#context);
     const vanished = await this.#vanished();

@@ -6,7 +6,7 @@ import { folderById, saveCursor, setFlagsOffered, setHeld, setUidValidity } from
 import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
-import { lostCopies, recordLost, recordVanished } from '../store/vanish.js';
+import { lostCopies, movedCount, recordLost, recordVanished } from '../store/vanish.js';
 import { saveSkipped, skippedUids } from '../store/window.js';
 import type { FolderReader, UpstreamMessage } from '../upstream/port.js';
 import { faultPoint } from '../util/fault.js';
@@ -73,15 +73,7 @@ async function pull(
   const { arrived, tooOld } = await fetchArrivals(context, folder, reader, admission);
   const lost = await store.read((tx) => lostCopies(tx, folder.id));
   const gone = diff.vanished.length + lost.length;
-  // After a UIDVALIDITY reset nothing is known by its UID: what was found again counts.
-  const known = lost.length === 0 ? diff.known : lost.length + (await store.read((tx) => countUids(tx, folder.id)));
-  const leaving = new Set(await store.read((tx) => doomedUids(tx, folder.id)));
-  const unasked = {
-    explicit: diff.explicit,
-    known: known - leaving.size,
-    gone: gone - diff.vanished.filter((uid) => leaving.has(uid)).length,
-  };
-  const held = holdReason(context, folder, reader, unasked, options);
+  const held = await holdReason(context, folder, reader, { diff, lost }, options);
   if (held === null) {
     await store.write(async (tx) => {
       if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
@@ -239,22 +231,31 @@ export async function placeFolder(context: SyncContext, folderId: number | null)
 
 /**
  * The mass-deletion guard: removals of more than a safe share of a folder, or of all of it, wait until a pull over a
- * fresh connection shows them again with the server's own word for each (VANISHED), or a person releases them. Where
- * the server cannot name them, a small folder passes when the server still counts on from the same UIDNEXT, which one
- * that lost its mailbox does not. What we remove ourselves does not count.
+ * fresh connection shows them again with the server's own word for each (VANISHED), or a person releases them. What we
+ * remove ourselves does not count, nor does what has come to another folder of the account, nor a folder that did not
+ * become smaller. Trash and Junk are emptied all the time, and nothing follows from it elsewhere.
  */
-function holdReason(
+async function holdReason(
   context: SyncContext,
   folder: FolderRow,
   reader: FolderReader,
-  diff: Pick<FolderDiff, 'known' | 'explicit'> & { gone: number },
+  seen: { readonly diff: FolderDiff; readonly lost: readonly number[] },
   options: PullOptions,
-): string | null {
-  const { gone, known } = diff;
+): Promise<string | null> {
+  const { diff, lost } = seen;
+  if (options.released || diff.vanished.length + lost.length === 0) return null;
+  const { leaving, moved, present } = await context.store.read(async (tx) => ({
+    leaving: new Set(await doomedUids(tx, folder.id)),
+    moved: await movedCount(tx, folder, diff.vanished, lost),
+    present: await countUids(tx, folder.id),
+  }));
+  // After a UIDVALIDITY reset nothing is known by its UID: what was found again counts.
+  const known = (lost.length === 0 ? diff.known : lost.length + present) - leaving.size;
+  const gone = diff.vanished.filter((uid) => !leaving.has(uid)).length + lost.length - moved;
   const many = gone > context.guard.count && gone > known * context.guard.share;
-  const everything = gone > 0 && gone >= known;
-  if ((!many && !everything) || options.released) return null;
+  const emptied = gone > 0 && gone + moved >= known && reader.state.exists < known;
+  const usual = folder.role === 'trash' || folder.role === 'junk';
+  if (!many && (!emptied || usual)) return null;
   if (options.fresh && diff.explicit && reader.resync !== null) return null;
-  if (options.fresh && !many && folder.uid_next !== null && reader.state.uidNext >= folder.uid_next) return null;
   return `${gone} of ${known} mails vanished from "${folder.path}" at once`;
 }

@@ -203,3 +203,33 @@ t.test('MOVE to an account that rewrites mail: the original is shown again where
   t.equal((await hashes(world, 'Accounts/home/Kept')).get(targetUids[0]!), before);
   t.same([...(await hashes(world, 'Accounts/work/Projects')).values()], [before]);
 });
+
+t.test('mass-deletion guard: without VANISHED the loss of a whole small folder waits for a person', async (t) => {
+  const world = await settled(t, servers(PLAIN));
+  const { work, home } = world.servers;
+  // UIDNEXT and UIDVALIDITY say nothing: many servers keep these apart from the mails.
+  work!.folder('INBOX').remove([1, 2]);
+  await t.rejects(world.settle(), /2 of 2 mails vanished from "INBOX"/);
+  t.equal(await world.in('INBOX', async ({ listing }) => listing.length), 2, 'clients keep their view');
+  t.same(home!.contents().filter((line) => line.startsWith('INBOX')).length, 2);
+  await world.sync.engines.find(({ name }) => name === 'work')!.release();
+  await world.settle();
+  t.same(home!.contents().filter((line) => line.startsWith('Trash')).length, 2);
+});
+
+t.test('mass-deletion guard: what was moved, replaced or thrown out of Trash is no loss', async (t) => {
+  const world = await settled(t, servers(PLAIN));
+  const { work, home } = world.servers;
+  work!.moveElsewhere('INBOX', [1, 2], 'Projects');
+  await world.settle();
+  t.same(home!.contents().filter((line) => line.startsWith('INBOX')).length, 2, 'moved to another folder');
+  home!.folder('Kept').remove([1]);
+  home!.folder('Kept').add(mail('filed', 'a later version\r\n'));
+  await world.settle();
+  t.same((await world.entries('Accounts/home/Kept')).length, 1);
+  work!.folder('Trash').add(mail('rubbish'));
+  await world.settle();
+  work!.folder('Trash').remove([1]);
+  await world.settle();
+  t.same(await world.entries('Trash'), []);
+});
