@@ -2,9 +2,10 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { AccountStatus, RefusedAction } from './admin/status.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
+import { OfflineBodies } from './cache/offline-bodies.js';
 import { PinnedFiles } from './cache/pinned-files.js';
 import type { AccountConfig, Config, UserConfig } from './config/config.js';
-import { windowAt } from './mail/window.js';
+import { sinceSeconds, windowAt } from './mail/window.js';
 import { Bodies } from './mailbox/bodies.js';
 import type { MailContext } from './mailbox/context.js';
 import { Listings } from './mailbox/listings.js';
@@ -23,6 +24,7 @@ import { LocalShelf } from './store/shelf.js';
 import { finishRebuild } from './store/set-aside.js';
 import { Store } from './store/store.js';
 import type { SyncContext } from './sync/context.js';
+import type { Prefetch } from './sync/prefetch-types.js';
 import type { AccountEngine } from './sync/engine.js';
 import { UserSync } from './sync/user-sync.js';
 import { createImapUpstream } from './upstream/imap.js';
@@ -32,6 +34,10 @@ import type { Upstream } from './upstream/port.js';
 import { MergeboxError } from './util/errors.js';
 import type { Log } from './util/log.js';
 import { KeyedMutex } from './util/mutex.js';
+import { Quiet } from './util/quiet.js';
+
+/** Bodies are fetched ahead when no client has asked for one for so long. */
+const QUIET_MS = 250;
 
 /** Refused actions that the status shows of an account. */
 const SHOWN = 100;
@@ -92,12 +98,16 @@ export class UserService {
     const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));
     await pinned.sweep((names) => store.read((tx) => pinnedFiles(tx, names)));
     const sweeper = new PinnedSweeper(pinned, store);
-    const cache = await openCache(dir, store.id, user.name, memory, config.limits.diskCacheBytes);
+    const offline = await openOffline(dir, store.id, config.limits.offlineBytes);
+    const cache = await openCache(dir, store.id, user.name, memory, config.limits.diskCacheBytes, offline);
+    const quiet = new Quiet(QUIET_MS);
     const upstreams = new Map<number, Upstream>();
     const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
       const upstream = upstreams.get(place.accountId);
       if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
-      await upstream.fetchBody({ path: place.path, uidValidity: place.uidValidity }, place.uid, sink);
+      await quiet.during(() =>
+        upstream.fetchBody({ path: place.path, uidValidity: place.uidValidity }, place.uid, sink),
+      );
     });
     const contexts = book.all().map((policy): SyncContext => {
       const account = user.accounts.find(({ id }) => id === policy.name);
@@ -119,6 +129,7 @@ export class UserService {
         released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
         ...selectionOf(account),
+        ...prefetchOf(account, config.limits.prefetchBytesPerSecond, { bodies: offline, cached: (id) => bodies.atHand(id), quiet }),
       };
     });
     const sync = new UserSync(store, book, contexts, { log, firstSyncSeconds: config.limits.firstSyncSeconds });
@@ -263,6 +274,19 @@ function selectionOf(account: AccountConfig | undefined): Pick<SyncContext, 'win
   return { choice: { include, exclude }, window: () => windowAt(since, maxMessages, Math.floor(Date.now() / 1000)) };
 }
 
+/** POP3 and local mail is here anyway. */
+function prefetchOf(
+  account: AccountConfig | undefined,
+  bytesPerSecond: number,
+  parts: Pick<Prefetch, 'bodies' | 'cached' | 'quiet'>,
+): Pick<SyncContext, 'prefetch'> {
+  if (account?.protocol !== 'imap' || account.bodies === 'on-demand') return {};
+  const { bodies: policy, bodyMaxBytes: maxBytes } = account;
+  const since = (): number | null =>
+    policy === 'all' ? null : sinceSeconds(policy.slice('recent:'.length), Math.floor(Date.now() / 1000));
+  return { prefetch: { ...parts, policy, bytesPerSecond, wish: () => ({ since: since(), maxBytes }) } };
+}
+
 function policyOf(user: UserConfig, account: AccountConfig) {
   return {
     name: account.id,
@@ -282,10 +306,18 @@ async function openCache(
   user: string,
   memory: MemoryCache,
   bytes: number,
+  offline: OfflineBodies,
 ): Promise<BodyCache> {
-  const root = path.join(dir, 'cache');
+  return BodyCache.open(`${user}/${storeId}`, await ownDirectory(path.join(dir, 'cache'), storeId), memory, bytes, offline);
+}
+
+async function openOffline(dir: string, storeId: string, bytes: number): Promise<OfflineBodies> {
+  return OfflineBodies.open(await ownDirectory(path.join(dir, 'offline'), storeId), bytes);
+}
+
+async function ownDirectory(root: string, storeId: string): Promise<string> {
   for (const name of await readdir(root).catch(() => [])) {
     if (name !== storeId) await rm(path.join(root, name), { recursive: true, force: true });
   }
-  return BodyCache.open(`${user}/${storeId}`, path.join(root, storeId), memory, bytes);
+  return path.join(root, storeId);
 }

@@ -43,6 +43,21 @@ export interface AccountStatus {
   readonly folders: number;
   /** Copies known in all its folders. */
   readonly messages: number;
+  /** How far fetching bodies ahead has come; absent where none are. */
+  readonly offline?: OfflineStatus;
+}
+
+/** Bodies that are kept to be readable without their server. */
+export interface OfflineStatus {
+  /** As configured. */
+  readonly policy: string;
+  /** Mails that are to be kept, and how many of them are. */
+  readonly wanted: number;
+  readonly kept: number;
+  /** Octets that the user's accounts take together. */
+  readonly octets: number;
+  /** The room for them is used up; older mail stays out. */
+  readonly full: boolean;
 }
 
 /** The body of `GET /api/status` and of `mergebox status --json`. */
@@ -85,8 +100,9 @@ export function statusText(report: StatusReport): string {
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd();
-  const lines = report.accounts.flatMap(({ lastError, parked, refused }, index) => [
+  const lines = report.accounts.flatMap(({ lastError, parked, refused, offline }, index) => [
     line(rows[index] ?? []),
+    ...(offline === undefined ? [] : [`  offline: ${offlineText(offline)}`]),
     ...(lastError === null ? [] : [`  last error: ${lastError}`]),
     ...refused.flatMap(refusedLines),
     ...(parked > refused.length && refused.length > 0 ? [`  and ${parked - refused.length} more`] : []),
@@ -94,6 +110,11 @@ export function statusText(report: StatusReport): string {
   const { waiting, held } = report.queue;
   const summary = `queue: ${waiting} waiting, ${held} held; ${report.healthy ? 'healthy' : 'NOT HEALTHY'}`;
   return `${[line(head), ...lines, summary].join('\n')}\n`;
+}
+
+function offlineText({ policy, wanted, kept, octets, full }: OfflineStatus): string {
+  const room = `${(octets / 1_048_576).toFixed(1)} MiB for all accounts`;
+  return `${kept} of ${wanted} mails are here (${policy}; ${room}${full ? '; no room left' : ''})`;
 }
 
 function refusedLines(action: RefusedAction): string[] {

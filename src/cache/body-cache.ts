@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { MergeboxError } from '../util/errors.js';
 import { Mutex } from '../util/mutex.js';
 import { DiskCache, type DiskWriter } from './disk-cache.js';
+import type { OfflineBodies } from './offline-bodies.js';
 import { memoryBody, type StoredBody } from './stored-body.js';
 
 /** Bodies up to this size are kept in memory whole; larger ones only pass through to disk. */
@@ -45,25 +46,34 @@ export class BodyCache {
   readonly #prefix: string;
   readonly #memory: MemoryCache;
   readonly #disk: DiskCache;
+  readonly #offline: OfflineBodies | null;
   readonly #fetching = new Map<string, Promise<StoredBody>>();
   readonly #keeping = new Set<Promise<void>>();
   /** One at a time: each is in memory as a whole. */
   readonly #unkept = new Mutex();
 
-  private constructor(prefix: string, memory: MemoryCache, disk: DiskCache) {
+  private constructor(prefix: string, memory: MemoryCache, disk: DiskCache, offline: OfflineBodies | null) {
+    this.#offline = offline;
     this.#prefix = prefix;
     this.#memory = memory;
     this.#disk = disk;
   }
 
-  static async open(user: string, dir: string, memory: MemoryCache, diskBytes: number): Promise<BodyCache> {
-    return new BodyCache(`${user}\0`, memory, await DiskCache.open(dir, diskBytes));
+  /** `offline` holds what was fetched ahead; it is read here and written elsewhere. */
+  static async open(
+    user: string,
+    dir: string,
+    memory: MemoryCache,
+    diskBytes: number,
+    offline: OfflineBodies | null = null,
+  ): Promise<BodyCache> {
+    return new BodyCache(`${user}\0`, memory, await DiskCache.open(dir, diskBytes), offline);
   }
 
   async get(key: string): Promise<StoredBody | null> {
     const bytes = this.#memory.get(this.#prefix + key);
     if (bytes) return memoryBody(bytes);
-    const stored = await this.#disk.get(key);
+    const stored = (await this.#disk.get(key)) ?? (await this.#offline?.get(key)) ?? null;
     if (!stored || stored.size > MEMORY_BODY) return stored;
     // It may be evicted between the two, or be unreadable: then it is fetched again.
     const whole = await stored.read(0, stored.size).catch(() => null);

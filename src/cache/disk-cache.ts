@@ -42,6 +42,19 @@ export class DiskCache {
     return cache;
   }
 
+  /** Octets on disk. */
+  get octets(): number {
+    return this.#total;
+  }
+
+  has(key: string): boolean {
+    return this.#sizes.has(key);
+  }
+
+  keys(): Iterable<string> {
+    return this.#sizes.keys();
+  }
+
   async get(key: string): Promise<StoredBody | null> {
     const size = this.#sizes.get(key);
     if (size === undefined) return null;

@@ -5,6 +5,7 @@ import type { Store } from '../store/store.js';
 import type { Upstream } from '../upstream/port.js';
 import type { Log } from '../util/log.js';
 import type { KeyedMutex } from '../util/mutex.js';
+import type { Prefetch } from './prefetch-types.js';
 
 /** What the parts of one account's engine share. */
 export interface SyncContext {
@@ -30,6 +31,8 @@ export interface SyncContext {
   readonly guard: { readonly share: number; readonly count: number };
   /** The history that is shown now; absent or null: all of it. */
   readonly window?: () => HistoryWindow | null;
+  /** What is fetched ahead of being read; absent: nothing. */
+  readonly prefetch?: Prefetch;
   /** Which folders are synced; absent: all. */
   readonly choice?: FolderChoice;
 }

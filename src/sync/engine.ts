@@ -15,6 +15,8 @@ import { drainOnce, nextRetry } from './drain.js';
 import { oweRetirements } from './execute-retire.js';
 import { keepMail } from './keep-mail.js';
 import { asksForPatience, MAX_RETRY_MS, retryDelay } from './pacing.js';
+import { Prefetcher } from './prefetch.js';
+import type { PrefetchStatus } from './prefetch-types.js';
 import { type PullResult, pullFolder } from './pull.js';
 import { refreshQuota } from './refresh-quota.js';
 import { Signal } from './signal.js';
@@ -38,6 +40,7 @@ export class AccountEngine {
   readonly #drainSignal = new Signal();
   readonly #keepSignal = new Signal();
   readonly #loops: Promise<void>[] = [];
+  readonly #prefetcher: Prefetcher | null;
   readonly #secondLook = new Mutex();
   /** Settles when the first look at the folders that are merged is over, well or not. */
   readonly firstLook: Promise<void>;
@@ -67,6 +70,7 @@ export class AccountEngine {
   /** `mayPlace` tells whether arrivals may be shown yet (after the first sync of all accounts). */
   constructor(context: SyncContext, mayPlace: () => boolean) {
     this.#context = context;
+    this.#prefetcher = context.prefetch === undefined ? null : new Prefetcher(context, context.prefetch);
     this.#mayPlace = mayPlace;
     this.firstLook = new Promise((resolve) => {
       this.#firstLookDone = resolve;
@@ -81,16 +85,18 @@ export class AccountEngine {
     return this.#context.account.name;
   }
 
-  status(): { state: EngineState; lastSync: string | null; lastError: string | null } {
+  status(): EngineStatus {
     return {
       state: this.#state,
       lastSync: this.#lastSync === null ? null : new Date(this.#lastSync).toISOString(),
       lastError: this.#lastError,
+      ...(this.#prefetcher === null ? {} : { offline: this.#prefetcher.status() }),
     };
   }
 
   start(): void {
     this.#loops.push(this.#pullLoop(), this.#drainLoop(), this.#keepLoop());
+    if (this.#prefetcher !== null) this.#loops.push(this.#prefetcher.run(this.#stop.signal));
   }
 
   async stop(): Promise<void> {
@@ -366,6 +372,7 @@ export class AccountEngine {
     this.#lastError = held;
     this.#drainSignal.raise();
     this.#keepSignal.raise();
+    this.#prefetcher?.wake();
   }
 
   /** Milliseconds to wait. */
@@ -395,6 +402,15 @@ export class AccountEngine {
       await delay(Math.max(1, left), undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
+}
+
+export interface EngineStatus {
+  readonly state: EngineState;
+  /** ISO 8601; null before the first. */
+  readonly lastSync: string | null;
+  readonly lastError: string | null;
+  /** How far fetching ahead has come; absent where nothing is. */
+  readonly offline?: PrefetchStatus;
 }
 
 export interface RoundResult {

@@ -100,7 +100,10 @@ class ImapUpstream implements Upstream {
     }
   }
 
-  async fetchBody(ref: FolderRef, uid: number, sink: BodySink): Promise<void> {
+  async fetchBody(ref: FolderRef, uid: number, sink: BodySink, priority?: 'background'): Promise<void> {
+    if (priority === 'background') {
+      return this.#freest().run('bulk', (session) => fetchBody(session, ref, uid, sink));
+    }
     const lane = this.#bodyLane();
     let begun = false;
     const job = (session: ReaderSession): Promise<void> => {

@@ -18,8 +18,11 @@ export interface Upstream {
    * QRESYNC, the answer carries what vanished and changed. `use` may call anything but `read`, which would wait for it.
    */
   read<T>(path: string, since: FolderCursor | null, use: (folder: FolderReader) => Promise<T>): Promise<T>;
-  /** The bytes of one message, in chunks as they come. Throws `nonexistent`, `uidvalidity`. */
-  fetchBody(ref: FolderRef, uid: number, sink: BodySink): Promise<void>;
+  /**
+   * The bytes of one message, in chunks as they come. Throws `nonexistent`, `uidvalidity`. One in the background gives way
+   * to those that somebody waits for.
+   */
+  fetchBody(ref: FolderRef, uid: number, sink: BodySink, priority?: 'background'): Promise<void>;
 
   /** Sets and clears flags; `add` may hold \Deleted only when `authorised` is given. UIDs that are gone are no error. */
   storeFlags(ref: FolderRef, uids: readonly number[], change: FlagChange, authorised?: Authorisation): Promise<void>;

@@ -31,7 +31,7 @@ export interface WorldOptions {
   readonly dedupe?: 'content' | 'messageId' | 'off';
   readonly guard?: { readonly share: number; readonly count: number };
   /** What of an account is synced. */
-  readonly selection?: Readonly<Record<string, Pick<SyncContext, 'window' | 'choice'>>>;
+  readonly selection?: Readonly<Record<string, Pick<SyncContext, 'window' | 'choice' | 'prefetch'>>>;
 }
 
 export type Servers = Readonly<Record<string, FakeServer>>;
