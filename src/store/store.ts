@@ -7,6 +7,7 @@ import { Handle, type SqlParams } from './driver.js';
 import { requireHealth } from './health.js';
 import { migrate } from './migrate.js';
 import { damaged, StateFile } from './state-file.js';
+import { whyUnwritable } from './unwritable.js';
 
 /** Reads; inside a `write` they see its own changes. */
 export interface ReadTx {
@@ -101,7 +102,9 @@ export class Store {
     const file = path.join(dir, 'mergebox.db');
     const state = new StateFile(file);
     await requireHealth(file, state);
-    const writer = await Handle.open(file, 'write');
+    const writer = await Handle.open(file, 'write').catch(async (error: unknown) => {
+      throw (await whyUnwritable(dir)) ?? error;
+    });
     const readers: Handle[] = [];
     try {
       // Of a new file: small pages would hold one mail's envelope, structure and header and be a third empty.
@@ -125,7 +128,7 @@ export class Store {
     } catch (error) {
       await Promise.all([writer, ...readers].map((handle) => handle.close().catch(() => undefined)));
       if (isMergeboxError(error, 'corrupt') && error.cause !== undefined) throw damaged(file, error.message);
-      throw error;
+      throw (await whyUnwritable(dir)) ?? error;
     }
   }
 
