@@ -30,6 +30,7 @@ import { fetchQuotas } from './quota.js';
 import { ReaderLane } from './reader-lane.js';
 import { imapStartTls, loginReader } from './reader-login.js';
 import { ReaderSession } from './reader-session.js';
+import { isTooManyConnections } from './refusals.js';
 import { DEFAULT_TIMING, type Timing } from './timing.js';
 
 export interface ImapUpstreamOptions {
@@ -63,7 +64,7 @@ class ImapUpstream implements Upstream {
     this.#log = log;
     this.#timing = { ...DEFAULT_TIMING, ...timing };
     const context = { timing: this.#timing, log, clock };
-    this.#changes = new MutateLane((signal) => MutateClient.open(account, this.#timing, log, signal), context);
+    this.#changes = new MutateLane((signal) => this.#openChanges(signal), context);
     const lane = (): ReaderLane => new ReaderLane((signal) => this.#openReader(signal), context);
     const readers = Math.max(1, account.connections - 1);
     this.#bulk = Array.from({ length: Math.max(1, readers - 1) }, lane);
@@ -82,11 +83,19 @@ class ImapUpstream implements Upstream {
 
   status(paths: readonly string[]): Promise<ReadonlyMap<string, FolderState>> {
     if (paths.length === 0) return Promise.resolve(new Map());
-    return this.#freest().run('bulk', (session) => folderStates(session, paths));
+    return this.#onFreest((lane) => lane.run('bulk', (session) => folderStates(session, paths)));
   }
 
-  async read<T>(path: string, since: FolderCursor | null, use: (folder: FolderReader) => Promise<T>): Promise<T> {
-    const lane = this.#freest();
+  read<T>(path: string, since: FolderCursor | null, use: (folder: FolderReader) => Promise<T>): Promise<T> {
+    return this.#onFreest((lane) => this.#read(lane, path, since, use));
+  }
+
+  async #read<T>(
+    lane: ReaderLane,
+    path: string,
+    since: FolderCursor | null,
+    use: (folder: FolderReader) => Promise<T>,
+  ): Promise<T> {
     lane.readers += 1;
     const { signal } = lane;
     try {
@@ -193,6 +202,20 @@ class ImapUpstream implements Upstream {
     });
   }
 
+  /** Without it nothing goes out: where the server has too many, a reader that rests makes room. */
+  async #openChanges(signal: AbortSignal): Promise<MutateClient> {
+    const open = (): Promise<MutateClient> => MutateClient.open(this.#account, this.#timing, this.#log, signal);
+    try {
+      return await open();
+    } catch (error) {
+      if (!isTooManyConnections(error)) throw error;
+      const resting = [this.#bodies, ...this.#bulk].find((lane) => lane.connected && lane.load + lane.readers === 0);
+      if (resting === undefined) throw error;
+      resting.disconnect();
+      return open();
+    }
+  }
+
   async #openReader(signal: AbortSignal): Promise<ReaderSession> {
     const { endpoint, auth } = this.#account;
     const socket = await connectSocket({ endpoint, startTls: imapStartTls, timing: this.#timing, signal });
@@ -204,6 +227,19 @@ class ImapUpstream implements Upstream {
       return new ReaderSession(connection, capabilities);
     } finally {
       signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Runs `use` on the freest lane, or on one that stands where the server takes no further connection. */
+  async #onFreest<T>(use: (lane: ReaderLane) => Promise<T>): Promise<T> {
+    const lane = this.#freest();
+    try {
+      return await use(lane);
+    } catch (error) {
+      // Only a lane that was refused its connection is barred: nothing has been done on it.
+      const other = [...this.#bulk, this.#bodies].find((each) => each.connected);
+      if (!lane.barred || !isTooManyConnections(error) || other === undefined) throw error;
+      return use(other);
     }
   }
 

@@ -211,3 +211,37 @@ for (const kind of KINDS) {
     });
   });
 }
+
+t.test('a server that takes two connections is worked with two, whatever the configuration allows', async (t) => {
+  const work = await startDovecot({ tls: 'none', extra: 'mail_max_userip_connections = 2' });
+  t.teardown(() => work.stop());
+  const names = Array.from({ length: 12 }, (_, n) => `m${n}`);
+  for (const name of names) await work.deliver('alice', 'INBOX', letter(name));
+  const box = await startMergebox({
+    users: [
+      {
+        name: 'alice',
+        password: PASSWORD,
+        accounts: [{ id: 'work', server: work, pollSeconds: 1, connections: 8 }],
+      },
+    ],
+  });
+  t.teardown(() => box.stop());
+  await box.sync();
+  const clients = await Promise.all(names.slice(0, 4).map(() => box.imap()));
+  t.teardown(() => clients.forEach((client) => client.close()));
+  await Promise.all(
+    clients.map(async (client, n) => {
+      await client.ok('SELECT INBOX');
+      // Each another third of the bodies, all at once.
+      const bodies = await client.ok(`UID FETCH ${3 * n + 1}:${3 * n + 3} (BODY.PEEK[])`);
+      t.equal(bodies.untagged.filter((line) => line.includes('in full')).length, 3);
+    }),
+  );
+  await clients[0]!.ok('UID STORE 1:12 +FLAGS (\\Seen)');
+  await box.sync();
+  t.match(box.log(), /doing with fewer connections/);
+  await box.kill();
+  await work.restart();
+  t.ok((await work.list('alice', 'INBOX')).every(({ flags }) => flags.includes('\\Seen')));
+});
