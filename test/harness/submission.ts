@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -203,7 +203,8 @@ export async function startSubmission(
   });
   const mails = async (): Promise<readonly QueuedMail[]> => {
     const { json } = await queue.listing(0, 100_000);
-    return Promise.all((JSON.parse(json) as { id: number }[]).map(({ id }) => queue.show(id)));
+    const found = (JSON.parse(json) as { id: number }[]).map(({ id }) => queue.show(id).catch(() => null));
+    return (await Promise.all(found)).filter((mail) => mail !== null);
   };
   return {
     ...{ none: port('none'), implicit: port('implicit'), starttls: port('starttls') },
@@ -261,15 +262,23 @@ def run():
     s.putcmd('data')
     out['replies']['data'] = t(s.getreply())
     if out['replies']['data'][0] != 354: return
-    body = p['message'].encode('latin1').replace(b'\\n', b'\\r\\n')
+    body = open(p['file'], encoding='latin1', newline='').read().encode('latin1').replace(b'\\n', b'\\r\\n')
     s.send(smtplib._quote_periods(body) + b'.\\r\\n')
     out['replies']['final'] = t(s.getreply())
 run()
 s.close()
 print(json.dumps(out))
 `;
-  const parameters = { port, from, to, message, mailOptions, rcptOptions, login, password: PASSWORD };
-  return await runPython<SendResult>(script, parameters);
+  // Not an argument: those have a limit of 128 KiB.
+  const dir = await mkdtemp(join(tmpdir(), 'mbq-mail-'));
+  const file = join(dir, 'message');
+  await writeFile(file, message, 'latin1');
+  try {
+    const parameters = { port, from, to, file, mailOptions, rcptOptions, login, password: PASSWORD };
+    return await runPython<SendResult>(script, parameters);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
 }
 
 export interface Dialog {

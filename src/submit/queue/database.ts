@@ -83,6 +83,7 @@ export class QueueDatabase {
   readonly #reader: Handle;
   readonly #waiting: Write[] = [];
   #running: Promise<void> | null = null;
+  readonly #reads = new Set<Promise<void>>();
   #nextId: number;
   #hurry: () => void = () => undefined;
   #closed = false;
@@ -148,13 +149,13 @@ export class QueueDatabase {
   }
 
   async get(id: number): Promise<QueuedMail | null> {
-    const rows = await this.#reader.all<Row>(`SELECT ${COLUMNS} FROM mail WHERE id = ?`, [id]);
+    const rows = await this.#read<Row>(`SELECT ${COLUMNS} FROM mail WHERE id = ?`, [id]);
     return rows[0] === undefined ? null : mailOf(rows[0]);
   }
 
   /** The content of a mail that is kept here. Throws `corrupt` when it is not. */
   async bytes(id: number): Promise<Buffer> {
-    const rows = await this.#reader.all<{ bytes: Buffer }>('SELECT bytes FROM content WHERE mail_id = ?', [id]);
+    const rows = await this.#read<{ bytes: Buffer }>('SELECT bytes FROM content WHERE mail_id = ?', [id]);
     if (rows[0] === undefined)
       throw new MergeboxError('corrupt', `reading queued mail ${id}: its content is not there`);
     return rows[0].bytes;
@@ -164,14 +165,14 @@ export class QueueDatabase {
   async page(after: number, limit: number, state?: MailState): Promise<QueuedMail[]> {
     const where = state === undefined ? '' : ' AND state = ?';
     const params: SqlParams = state === undefined ? [after, limit] : [after, state, limit];
-    return (
-      await this.#reader.all<Row>(`SELECT ${COLUMNS} FROM mail WHERE id > ?${where} ORDER BY id LIMIT ?`, params)
-    ).map(mailOf);
+    return (await this.#read<Row>(`SELECT ${COLUMNS} FROM mail WHERE id > ?${where} ORDER BY id LIMIT ?`, params)).map(
+      mailOf,
+    );
   }
 
   /** As `page`, with what scheduling needs. */
   entries(after: number, limit: number): Promise<QueueEntry[]> {
-    return this.#reader.all<QueueEntry>(
+    return this.#read<QueueEntry>(
       `SELECT id, account, via_relay, sender, state, priority, next_try, spool FROM mail WHERE id > ? ORDER BY id LIMIT ?`,
       [after, limit],
     );
@@ -182,7 +183,7 @@ export class QueueDatabase {
    * writes it, so that a hundred thousand of them stall nothing.
    */
   async listing(after: number, limit: number): Promise<{ readonly json: string; readonly last: number | null }> {
-    const [row] = await this.#reader.all<{ json: string; last: number | null }>(
+    const [row] = await this.#read<{ json: string; last: number | null }>(
       `SELECT json_group_array(json_object('id', id, 'state', state, 'account', account, 'viaRelay', via_relay, 'sender', sender,
          'to', recipients ->> '$[0].address', 'recipients', json_array_length(recipients),
          'open', (SELECT COUNT(*) FROM json_each(recipients) WHERE value ->> 'state' IN ('waiting', 'sent')),
@@ -196,7 +197,7 @@ export class QueueDatabase {
 
   /** Mails that have waited since before `warnBefore` without a notice, or since before `expireBefore`; their ids. */
   async late(warnBefore: number, expireBefore: number): Promise<number[]> {
-    const rows = await this.#reader.all<{ id: number }>(
+    const rows = await this.#read<{ id: number }>(
       `SELECT id FROM mail WHERE state = 'waiting' AND (since < ? OR (warned = 0 AND since < ?)) ORDER BY id LIMIT 500`,
       [expireBefore, warnBefore],
     );
@@ -204,7 +205,7 @@ export class QueueDatabase {
   }
 
   async counts(): Promise<{ readonly waiting: number; readonly held: number }> {
-    const rows = await this.#reader.all<{ state: MailState; n: number }>(
+    const rows = await this.#read<{ state: MailState; n: number }>(
       'SELECT state, COUNT(*) AS n FROM mail GROUP BY state',
     );
     const held = rows.find(({ state }) => state === 'held')?.n ?? 0;
@@ -213,10 +214,11 @@ export class QueueDatabase {
 
   /** What was learned and outlives a restart. */
   async fact(key: string): Promise<string | null> {
-    const rows = await this.#reader.all<{ value: string }>('SELECT value FROM meta WHERE key = ?', [key]);
+    const rows = await this.#read<{ value: string }>('SELECT value FROM meta WHERE key = ?', [key]);
     return rows[0]?.value ?? null;
   }
 
+  /** It may fall into a commit of mails and be lost with it: then it is learned again. */
   async learn(key: string, value: string): Promise<void> {
     await this.#writer.run(
       'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
@@ -230,8 +232,20 @@ export class QueueDatabase {
     this.#closed = true;
     this.#hurry();
     await this.#running;
+    await Promise.all(this.#reads);
     await this.#reader.close();
     await this.#writer.close();
+  }
+
+  #read<T>(sql: string, params: SqlParams = []): Promise<T[]> {
+    if (this.#closed) return Promise.reject(new MergeboxError('unavailable', 'read queue: it is closed'));
+    const rows = this.#reader.all<T>(sql, params);
+    const over = rows.then(
+      () => void this.#reads.delete(over),
+      () => void this.#reads.delete(over),
+    );
+    this.#reads.add(over);
+    return rows;
   }
 
   #write(kind: Write['kind'], mail: QueuedMail, bytes: Buffer | null): Promise<void> {
