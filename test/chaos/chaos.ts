@@ -138,7 +138,7 @@ async function settle(box: Mergebox, journal: Journal): Promise<string | null> {
     if (code === 0) return null;
     const text = `${stdout}${stderr}`;
     const held = [...text.matchAll(/^alice\/(\w+): .*vanished from/gm)].map((match) => match[1]!);
-    if (held.length === 0 || n > 4) return `sync --wait exited ${code}: ${text}`;
+    if (held.length === 0 || n > 8) return `sync --wait exited ${code}: ${text}`;
     for (const account of held) {
       const released = await box.command(['release', account]);
       journal.did('person', 'release', `${account}: ${text.trim()}`, released.code === 0 ? 'OK' : released.stderr);
