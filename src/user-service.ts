@@ -125,7 +125,13 @@ export class UserService {
         dedupe: user.dedupe,
         folderLock: new KeyedMutex(),
         loadBytes: (messageId) => bodies.bytes(messageId),
-        keep: (bytes, use) => pinned.put(bytes, use),
+        keep: (bytes, use, note) =>
+          pinned.lease(async (lease) => {
+            const name = await lease.add(bytes);
+            if (note !== undefined) await lease.note(name, note);
+            await lease.settle();
+            return use(name);
+          }),
         released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
         ...selectionOf(account),

@@ -24,8 +24,11 @@ export interface SyncContext {
   readonly folderLock: KeyedMutex<number>;
   /** The bytes of a message, wherever they are. */
   readonly loadBytes: (messageId: number) => Promise<Buffer>;
-  /** Makes bytes durable in our own files and keeps them there until `use`, which commits the reference, has settled. */
-  readonly keep: <T>(bytes: Buffer, use: (sha256: string) => Promise<T>) => Promise<T>;
+  /**
+   * Makes bytes durable in our own files, with a note of where they belong if one is given, and keeps them there until
+   * `use`, which commits the reference, has settled.
+   */
+  readonly keep: <T>(bytes: Buffer, use: (sha256: string) => Promise<T>, note?: string) => Promise<T>;
   /** The file with these bytes (SHA-256, hex) may go: a server has them. */
   readonly released: (sha256: string) => void;
   readonly guard: { readonly share: number; readonly count: number };

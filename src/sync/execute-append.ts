@@ -38,7 +38,7 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
   if (before.uid === null) {
     if (!mayBeThere) await context.store.write((tx) => recordAttempt(tx, [row.id]));
     faultPoint('append.attempted');
-    await context.folderLock.run(targetFolder.id, () => upload(context, before, targetFolder, bytes));
+    await context.folderLock.run(targetFolder.id, () => upload(context, before, targetFolder, bytes, row.reason));
     // A server without UIDPLUS, or a folder never looked at: found by content.
     if ((await uidOf(context, target.id)) === null) await pull(targetFolder.id);
   }
@@ -54,9 +54,25 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
   await verify(context, action, uid, bytes, pull);
 }
 
-function upload(context: SyncContext, copy: CopyRow, folder: FolderRow, bytes: Buffer): Promise<void> {
+/** Appends whose bytes got their note when they came (mailbox/append.ts). */
+const NOTED = /^(client: APPEND|submission|rescued)/;
+
+async function upload(
+  context: SyncContext,
+  copy: CopyRow,
+  folder: FolderRow,
+  bytes: Buffer,
+  reason: string,
+): Promise<void> {
   if (context.account.local !== true) return uploadAndBind(context, copy, folder, bytes, null);
-  return context.keep(bytes, (sha256) => uploadAndBind(context, copy, folder, bytes, sha256));
+  const bind = (sha256: string): Promise<void> => uploadAndBind(context, copy, folder, bytes, sha256);
+  if (NOTED.test(reason)) return context.keep(bytes, bind);
+  const mailbox = await context.store.read((tx) =>
+    tx.get<{ name: string }>('SELECT name FROM mailbox WHERE folder_id = ?', [folder.id]),
+  );
+  const place = { mailbox: mailbox?.name ?? 'INBOX', account: context.account.name };
+  const note = { ...place, flags: copy.flags, internalDate: copy.internal_date, reason };
+  return context.keep(bytes, bind, JSON.stringify(note));
 }
 
 /** `kept` is the file that holds the bytes for good, where the folder lives here. */

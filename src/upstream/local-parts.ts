@@ -41,6 +41,8 @@ export interface KeptLease {
   writer(): Promise<KeptWriter>;
   /** For what is here already, if it is. */
   keep(sha256: string): Promise<void>;
+  /** Keeps a text beside the file: where the mail belongs, for the day when no database says so. */
+  note(sha256: string, text: string): Promise<void>;
   /** After this, all that was added outlives a power cut. */
   settle(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { PinnedFiles } from '../../src/cache/pinned-files.js';
@@ -242,6 +242,34 @@ t.test('a local account: folders that live here take mail from everywhere', asyn
   await world.service.close();
   await world.start();
   t.equal((await world.files()).length, 2, 'a, which is nowhere else, and b');
+});
+
+t.test('a database that is lost: what no server has comes back by its notes', async (t) => {
+  const fake = await fakeWith(t, ['a', 'b', 'c', 'old']);
+  const dir = await scratch(t);
+  const world = await Pop3World.open(t, dir, { isp: fake }, {}, [{ id: 'here', protocol: 'local' }]);
+  await world.settle();
+  await world.mail.create('Accounts/here/Keep');
+  await world.settle();
+  await world.mail.append('Accounts/here/Keep', [{ bytes: mail('own'), flags: ['\\Flagged'] }]);
+  await world.move('a', 'INBOX', 'Trash');
+  await world.move('c', 'INBOX', 'Accounts/here/Keep');
+  await world.settle();
+  t.same(left(fake), ['b', 'old']);
+  await world.service.close();
+  for (const name of await readdir(path.join(dir, 'users/alice'))) {
+    if (name.startsWith('mergebox.db')) await rm(path.join(dir, 'users/alice', name));
+  }
+  await world.start();
+  await world.settle();
+  await world.service.putBack();
+  await world.settle();
+  const all = [...(await world.subjects()), ...(await world.subjects('Trash')), ...(await world.subjects('Archive'))];
+  for (const { name } of (await world.mail.list()).filter((each) => each.name === 'Accounts/here/Keep')) {
+    all.push(...(await world.subjects(name)));
+  }
+  t.same([...new Set(all)].sort(), ['a', 'b', 'c', 'old', 'own']);
+  t.same(await world.subjects('Trash'), ['a']);
 });
 
 t.test('an account that is configured no more, or as IMAP now, keeps the mail that is only here', async (t) => {

@@ -143,12 +143,14 @@ export class Pop3Upstream implements Upstream {
     authorised: Authorisation,
   ): Promise<CopyUids | null> {
     if (target === INBOX) return this.copy(ref, uids, target);
-    await this.#release(ref.path, uids, authorised);
+    const folders = await this.#parts.shelf.folders();
+    const toTrash = folders.some(({ path, role }) => path === target && role === 'trash');
+    await this.#release(ref.path, uids, authorised, toTrash ? 'Trash' : null);
     return this.#local.copy(ref, uids, target);
   }
 
   expunge(ref: FolderRef, uids: readonly number[], authorised: Authorisation): Promise<void> {
-    return this.#release(ref.path, uids, authorised);
+    return this.#release(ref.path, uids, authorised, null);
   }
 
   append(path: string): Promise<{ uidValidity: number; uid: number }> {
@@ -167,6 +169,7 @@ export class Pop3Upstream implements Upstream {
     await this.#destroy(
       filed.filter(({ content }) => !kept.has(content!)),
       authorised,
+      null,
     );
   }
 
@@ -206,7 +209,7 @@ export class Pop3Upstream implements Upstream {
     const contents = await this.#parts.shelf.contents(ref.path, uids);
     // Each is read and checked once more before the server's is given up.
     for (const { uid } of rows) await this.#parts.files.get(contents.get(uid) ?? '');
-    await this.#deleteAtServer(rows, authorised);
+    await this.#deleteAtServer(rows, authorised, INBOX);
     await this.#save(rows.map((row) => ({ ...row, state: 'retired', missing: Math.floor(Date.now() / 1000) })));
   }
 
@@ -214,7 +217,12 @@ export class Pop3Upstream implements Upstream {
    * Mail leaves a folder for good or for another one. As long as a folder other than Trash has it, the server keeps it;
    * else it is deleted there, and only then (the engine does so next) here.
    */
-  async #release(path: string, uids: readonly number[], authorised: Authorisation): Promise<void> {
+  async #release(
+    path: string,
+    uids: readonly number[],
+    authorised: Authorisation,
+    keptIn: 'Trash' | null,
+  ): Promise<void> {
     const { shelf, book } = this.#parts;
     const contents = new Set((await shelf.contents(path, uids)).values());
     const wanted = new Set(uids);
@@ -231,20 +239,40 @@ export class Pop3Upstream implements Upstream {
     await this.#destroy(
       going.filter((row) => !filed.includes(row)),
       authorised,
+      keptIn,
     );
   }
 
-  async #destroy(rows: readonly KnownMail[], authorised: Authorisation): Promise<void> {
+  async #destroy(rows: readonly KnownMail[], authorised: Authorisation, keptIn: 'Trash' | null): Promise<void> {
     const owed = this.#account.leaveOnServer === 'forever' ? [] : rows.filter(isAtServer);
-    await this.#deleteAtServer(owed, authorised);
+    await this.#deleteAtServer(owed, authorised, keptIn);
     const now = Math.floor(Date.now() / 1000);
     const deleted = new Set(owed);
     await this.#save(rows.map((row) => ({ ...row, state: 'left', missing: deleted.has(row) ? now : row.missing })));
   }
 
-  async #deleteAtServer(rows: readonly KnownMail[], authorised: Authorisation): Promise<void> {
+  /** `keptIn` is the mailbox that shows the mails from now on, when they stay here. */
+  async #deleteAtServer(
+    rows: readonly KnownMail[],
+    authorised: Authorisation,
+    keptIn: 'INBOX' | 'Trash' | null,
+  ): Promise<void> {
     if (rows.length === 0) return;
+    if (keptIn !== null) await this.#noteWhere(rows, keptIn, authorised.reason);
     await this.#alone((session) => deleteMails(session, rows, authorised, this.#parts.log));
+  }
+
+  /** What no server has any more must find its way back without a database, too. */
+  async #noteWhere(rows: readonly KnownMail[], mailbox: string, reason: string): Promise<void> {
+    await this.#parts.files.lease(async (lease) => {
+      for (const { content, seen } of rows) {
+        if (content === null) continue;
+        const note = { mailbox, account: this.#account.id, flags: '', internalDate: seen, reason };
+        await lease.keep(content);
+        await lease.note(content, JSON.stringify(note));
+      }
+      await lease.settle();
+    });
   }
 
   /** Filed mail that comes back is known under its name at the server again. */
