@@ -59,6 +59,9 @@ const MEASURES: readonly Measure[] = [
   perMail('ENVELOPE and BODYSTRUCTURE', 'UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)'),
   single('SEARCH SUBJECT', 'UID SEARCH SUBJECT "invoice"'),
   single('SEARCH UNSEEN SINCE', 'UID SEARCH UNSEEN SINCE 1-Jan-2021'),
+  single('SORT DATE', 'UID SORT (DATE) UTF-8 ALL'),
+  single('SORT SUBJECT', 'UID SORT (SUBJECT) UTF-8 ALL'),
+  single('THREAD REFERENCES', 'UID THREAD REFERENCES UTF-8 ALL'),
   {
     name: 'STORE of one mail',
     unit: 'ms',
@@ -79,6 +82,25 @@ const MEASURES: readonly Measure[] = [
       const { ms } = await client.run(`UID STORE ${range} ${set} ($Thousand)`);
       await settle();
       return ms;
+    },
+  },
+  {
+    name: 'longest wait of another client during a STORE of 20,000',
+    unit: 'ms',
+    run: async ({ port, password, client, uids, settle }, round) => {
+      const other = await BareClient.login(port, USER, password, 'INBOX');
+      const set = round % 2 === 0 ? '+FLAGS.SILENT' : '-FLAGS.SILENT';
+      const range = `${uids[0]}:${uids[Math.min(19_999, uids.length - 1)]}`;
+      let done = false;
+      const stored = client.run(`UID STORE ${range} ${set} ($Many)`).finally(() => {
+        done = true;
+      });
+      let longest = 0;
+      while (!done) longest = Math.max(longest, (await other.run('CAPABILITY')).ms);
+      await stored;
+      other.close();
+      await settle();
+      return longest;
     },
   },
   {

@@ -21,10 +21,11 @@ async function bareFetch(scene: Scene): Promise<number> {
 }
 
 /** Starts the daemon and measures until the merged INBOX holds every mail and `sync --wait` has nothing to do. */
-export async function measureFirstSync(scene: Scene, copies: number): Promise<Figures[]> {
-  // The first pass builds Dovecot's caches; the second is what a warm upstream can do.
+export async function measureFirstSync(scene: Scene): Promise<Figures[]> {
+  const { copies } = scene;
+  // The first pass builds Dovecot's caches; then what a warm upstream can do, before and after the sync.
   await bareFetch(scene);
-  const bare = await bareFetch(scene);
+  const bare = [await bareFetch(scene)];
   const started = performance.now();
   await scene.box.start();
   const client = await BareClient.login(scene.box.listener('imap', 'none').port, USER, BOX_PASSWORD);
@@ -34,15 +35,16 @@ export async function measureFirstSync(scene: Scene, copies: number): Promise<Fi
       const status = await client.read('STATUS INBOX (MESSAGES)');
       return Number(/MESSAGES (\d+)/.exec(status)?.[1]) === scene.distinct && performance.now() - started;
     },
-    { timeoutMs: 1_800_000, everyMs: 100 },
+    { timeoutMs: 1_800_000, everyMs: 250 },
   );
   client.close();
   await scene.box.sync(1_800);
   const settled = performance.now() - started;
   const cpu = await cpuSeconds(scene.box.pid);
+  bare.push(await bareFetch(scene));
   const rate = (ms: number): number => copies / (ms / 1000);
   return [
-    { name: 'first sync until INBOX is whole', unit: 'mails/s', mergebox: [rate(shown)], dovecot: [rate(bare)] },
+    { name: 'first sync until INBOX is whole', unit: 'mails/s', mergebox: [rate(shown)], dovecot: bare.map(rate) },
     { name: 'first sync until nothing is left to do', unit: 'mails/s', mergebox: [rate(settled)], dovecot: null },
     { name: 'CPU of the daemon for it', unit: 'µs/mail', mergebox: [(cpu / copies) * 1e6], dovecot: null },
     {
@@ -54,8 +56,18 @@ export async function measureFirstSync(scene: Scene, copies: number): Promise<Fi
   ];
 }
 
-/** RSS with ten clients that have INBOX selected and idle. */
+/** RSS with ten clients that have INBOX selected and idle: as the daemon is, and when it was started anew. */
 export async function measureMemory(scene: Scene): Promise<Figures[]> {
+  const used = await memoryWithClients(scene);
+  await scene.box.restart();
+  const fresh = await memoryWithClients(scene);
+  return [
+    { name: 'memory with 10 idling clients', unit: 'MiB RSS', mergebox: [used], dovecot: null },
+    { name: 'the same after a restart', unit: 'MiB RSS', mergebox: [fresh], dovecot: null },
+  ];
+}
+
+async function memoryWithClients(scene: Scene): Promise<number> {
   const port = scene.box.listener('imap', 'none').port;
   const clients = await Promise.all(
     Array.from({ length: 10 }, () => BareClient.login(port, USER, BOX_PASSWORD, 'INBOX')),
@@ -63,5 +75,5 @@ export async function measureMemory(scene: Scene): Promise<Figures[]> {
   await Promise.all(clients.map((client) => client.idle()));
   const rss = await residentMiB(scene.box.pid);
   for (const client of clients) client.close();
-  return [{ name: 'memory with 10 idling clients', unit: 'MiB RSS', mergebox: [rss], dovecot: null }];
+  return rss;
 }

@@ -11,7 +11,7 @@ const MESSAGE_ID = (number: number): string => `<latency${number}@bench.example>
  * of the upstream itself in the same event; and of a flag set through Mergebox, at the upstream.
  */
 export async function measureLatency(scene: Scene, rounds: number): Promise<Figures[]> {
-  const upstream = scene.upstreams[0];
+  const upstream = scene.upstreams[0]!;
   const port = scene.box.listener('imap', 'none').port;
   const merged = await BareClient.login(port, USER, BOX_PASSWORD, 'INBOX');
   const direct = await BareClient.login(upstream.port, USER, UPSTREAM_PASSWORD, 'INBOX');
