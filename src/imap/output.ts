@@ -162,8 +162,12 @@ export class Output {
   #seal(): void {
     if (this.#text === '') return;
     const { length } = this.#text;
-    if (length <= SMALL) this.#blockEnd += this.#room(length).write(this.#text, this.#blockEnd, 'latin1');
-    else {
+    if (length <= SMALL) {
+      // The block first: it may be another one, in which the end is at its start.
+      const block = this.#room(length);
+      block.write(this.#text, this.#blockEnd, 'latin1');
+      this.#blockEnd += length;
+    } else {
       this.#cutBlock();
       this.#parts.push(Buffer.from(this.#text, 'latin1'));
     }

@@ -1,5 +1,8 @@
+import { Writable } from 'node:stream';
 import t from 'tap';
 import type { Mailbox, UserSession } from '../../src/imap/backend.js';
+import { DEFAULT_LIMITS } from '../../src/imap/limits.js';
+import { Output } from '../../src/imap/output.js';
 import { MergeboxError } from '../../src/util/errors.js';
 import { mail, setup } from './imap-support.js';
 
@@ -334,4 +337,30 @@ t.test('a fault in the middle of a response ends the connection: no reply is rea
   const all = await client.closed();
   t.notMatch(all, /a (OK|NO|BAD)/);
   t.match(logged(), 'broke off');
+});
+
+t.test('Output sends what it is given, octet for octet, whatever the sizes', async (t) => {
+  const sent: Buffer[] = [];
+  const sink = new Writable({
+    write: (chunk: Buffer | string, _encoding, done) => {
+      sent.push(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : Buffer.from(chunk));
+      done();
+    },
+  });
+  const out = new Output(sink, DEFAULT_LIMITS, () => undefined);
+  const given: Buffer[] = [];
+  let state = 1;
+  const next = (below: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  for (let n = 0; n < 3_000; n += 1) {
+    const octets = Buffer.alloc(next(4) === 0 ? next(20_000) : next(300), 97 + (n % 26));
+    given.push(octets);
+    if (next(2) === 0) out.bytes(octets);
+    else out.text(octets.toString('latin1'));
+    if (out.full || next(20) === 0) out.flush();
+  }
+  out.flush();
+  t.ok(Buffer.concat(sent).equals(Buffer.concat(given)));
 });
