@@ -19,6 +19,7 @@ import { Prefetcher } from './prefetch.js';
 import type { PrefetchStatus } from './prefetch-types.js';
 import { type PullResult, pullFolder } from './pull.js';
 import { refreshQuota } from './refresh-quota.js';
+import { followRenames } from './renamed.js';
 import { Signal } from './signal.js';
 
 export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' | `failed: ${string}`;
@@ -247,6 +248,7 @@ export class AccountEngine {
     if (!listed.some((folder) => folder.role === 'inbox')) {
       throw new MergeboxError('protocol', 'list folders: the server shows no INBOX');
     }
+    await followRenames(this.#context, listed);
     const missing = await store.write(async (tx) => {
       await saveNamespacePrefix(tx, account.id, features.prefix);
       await reopenWindows(tx, account.id, window?.() ?? null);
@@ -302,9 +304,15 @@ export class AccountEngine {
       const state = states.get(folder.path);
       if (!state && folder.uid_validity !== null) complete = false;
       if (!state || isCurrent(folder, state)) continue;
-      const result = await this.#pull(folder);
-      changed ||= result.changed;
-      held ??= result.held;
+      const result = await this.#pull(folder).catch((error: unknown) => {
+        // Denied or gone since it was listed: what it shows stays, and the others are looked at all the same.
+        if (folder.role === 'inbox' || !isMergeboxError(error, 'refused', 'nonexistent', 'noperm')) throw error;
+        this.#context.log.warn({ folder: folder.path, err: errorText(error) }, 'a folder could not be looked at');
+        return null;
+      });
+      if (result === null) complete = false;
+      changed ||= result?.changed ?? false;
+      held ??= result?.held ?? null;
     }
     this.#firstLookDone();
     return { changed, held, complete };

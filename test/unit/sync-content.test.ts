@@ -233,3 +233,76 @@ t.test('mass-deletion guard: what was moved, replaced or thrown out of Trash is 
   await world.settle();
   t.same(await world.entries('Trash'), []);
 });
+
+for (const [kind, features] of [
+  ['QRESYNC', FULL],
+  ['plain', PLAIN],
+] as const) {
+  t.test(`a folder that another client renamed keeps its mailbox and UIDs under the new name (${kind})`, async (t) => {
+    const made = servers(features);
+    made.work.create('Projects/Old').add(mail('older plan'));
+    const world = await settled(t, made);
+    const before = await world.in('Accounts/work/Projects', async ({ uidValidity }) => uidValidity);
+    const shown = await hashes(world, 'Accounts/work/Projects/Old');
+    for (const path of ['Projects', 'Projects/Old']) {
+      made.work.folders.set(path.replace('Projects', 'Plans'), made.work.folder(path));
+      made.work.folders.delete(path);
+    }
+    await world.settle();
+    const names = (await world.mail.list()).map(({ name }) => name).filter((name) => name.includes('P'));
+    t.same(names.sort(), ['Accounts/work/Plans', 'Accounts/work/Plans/Old']);
+    t.equal(await world.in('Accounts/work/Plans', async ({ uidValidity }) => uidValidity), before);
+    t.same(await hashes(world, 'Accounts/work/Plans/Old'), shown);
+    t.same(
+      (await world.entries('Accounts/work/Plans')).map(({ uid, subject }) => [uid, subject]),
+      [[1, 'plan']],
+    );
+  });
+
+  t.test(`a folder that is denied keeps what it shows and holds nothing else up (${kind})`, async (t) => {
+    const world = await settled(t, servers(features));
+    const { work } = world.servers;
+    const upstream = world.upstreams['work']!;
+    upstream.step = (call) => {
+      if (call === 'examine Projects') throw new MergeboxError('refused', '[NOPERM] permission denied');
+    };
+    work!.folder('Projects').add(mail('unseen'));
+    work!.folder('INBOX').add(mail('seen'));
+    await world.settle();
+    t.ok((await world.entries('INBOX')).some(({ subject }) => subject === 'seen'));
+    t.equal(await world.in('Accounts/work/Projects', async ({ listing }) => listing.length), 1);
+    upstream.step = () => undefined;
+    await world.settle();
+    t.same(
+      (await world.entries('Accounts/work/Projects')).map(({ uid, subject }) => [uid, subject]),
+      [
+        [1, 'plan'],
+        [2, 'unseen'],
+      ],
+    );
+  });
+}
+
+t.test('a new folder that only looks like a renamed one shows its own mail under new UIDs', async (t) => {
+  const made = servers();
+  const world = await settled(t, made);
+  made.work.folders.delete('Projects');
+  const other = made.work.create('Other');
+  other.uidValidity = 1;
+  other.add(mail('something else'));
+  await world.settle();
+  const before = await hashes(world, 'Accounts/work/Other');
+  made.work.folders.delete('Other');
+  const third = made.work.create('Third');
+  third.uidValidity = 1;
+  third.add(mail('and another'));
+  await world.settle().catch(() => undefined);
+  for (const engine of world.sync.engines) await engine.release();
+  await world.settle();
+  const entries = await world.entries('Accounts/work/Third');
+  t.same(
+    entries.map(({ subject }) => subject),
+    ['and another'],
+  );
+  t.same(changed(before, await hashes(world, 'Accounts/work/Third')), []);
+});
