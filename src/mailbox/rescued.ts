@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { PinnedFiles, pinnedName } from '../cache/pinned-files.js';
+import { mirrorName } from '../store/folders.js';
 import { pinnedFiles } from '../store/messages.js';
 import type { Store, WriteTx } from '../store/store.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
@@ -55,11 +56,12 @@ export class Rescued {
   putBack(): Promise<number> {
     return this.#mutex.run(async () => {
       const files = this.#closed ? [] : await readdir(this.#dir).catch(() => []);
-      const notes = files.filter((file) => file.endsWith('.json'));
-      if (notes.length === 0) {
-        if (files.length > 0) this.#log.warn({ dir: this.#dir, files: files.length }, UNKNOWN);
-        return 0;
-      }
+      if (files.length === 0) return 0;
+      const noted = new Set(files.filter(isNote).map(pinnedName));
+      const bare = files.filter((file) => !isNote(file) && !noted.has(file));
+      const home = this.#localInbox();
+      if (bare.length > 0 && home === null) this.#log.warn({ dir: this.#dir, files: bare.length }, UNKNOWN);
+      const notes = [...files.filter(isNote), ...(home === null ? [] : bare)];
       const bodies = await PinnedFiles.open(this.#dir);
       let done = 0;
       for (const note of notes) {
@@ -91,7 +93,9 @@ export class Rescued {
 
   async #putBack(bodies: PinnedFiles, file: string): Promise<void> {
     const sha256 = pinnedName(file);
-    const note = JSON.parse(await readFile(path.join(this.#dir, file), 'utf8')) as AppendNote;
+    const note = isNote(file)
+      ? (JSON.parse(await readFile(path.join(this.#dir, file), 'utf8')) as AppendNote)
+      : await this.#bareNote(file);
     const body = await bodies.get(sha256);
     const bytes = await body.read(0, body.size);
     await this.#append(note, bytes, file).catch((error: unknown) => {
@@ -102,8 +106,21 @@ export class Rescued {
     faultPoint('rescue.adopted');
     await rm(path.join(this.#dir, file));
     await this.#context.store.write((tx) => tx.run('DELETE FROM meta WHERE key = ?', [`rescued.${file}`]));
+    if (!isNote(file)) return;
     const others = (await readdir(this.#dir)).filter((each) => each !== sha256 && pinnedName(each) === sha256);
     if (others.length === 0) await rm(path.join(this.#dir, sha256), { force: true });
+  }
+
+  /** Mail without a note lived here only: in a folder of a local account, or of a POP3 one. Which is not known. */
+  async #bareNote(file: string): Promise<AppendNote> {
+    const { mtimeMs } = await stat(path.join(this.#dir, file));
+    const internalDate = Math.floor(mtimeMs / 1_000);
+    return { mailbox: this.#localInbox()!, account: null, flags: '', internalDate, reason: 'mail that was here only' };
+  }
+
+  #localInbox(): string | null {
+    const account = this.#context.book.all().find(({ local }) => local === true);
+    return account === undefined ? null : mirrorName(account.name, 'INBOX', null);
   }
 
   /** Once, also when a crash comes between the commit and the removal of the note. */
@@ -128,6 +145,10 @@ export class Rescued {
       if (!isMergeboxError(error, 'alreadyexists')) throw error;
     });
   }
+}
+
+function isNote(file: string): boolean {
+  return file.endsWith('.json');
 }
 
 const UNKNOWN = 'mail is kept there of which no database and no note says where it belongs';

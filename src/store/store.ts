@@ -101,10 +101,11 @@ export class Store {
     });
     const file = path.join(dir, 'mergebox.db');
     const state = new StateFile(file);
-    await requireHealth(file, state);
-    const writer = await Handle.open(file, 'write').catch(async (error: unknown) => {
-      throw (await whyUnwritable(dir)) ?? error;
-    });
+    const explain = async (error: unknown): Promise<never> => {
+      throw isMergeboxError(error, 'corrupt') ? error : ((await whyUnwritable(dir)) ?? error);
+    };
+    await requireHealth(file, state).catch(explain);
+    const writer = await Handle.open(file, 'write').catch(explain);
     const readers: Handle[] = [];
     try {
       // Of a new file: small pages would hold one mail's envelope, structure and header and be a third empty.
@@ -128,7 +129,7 @@ export class Store {
     } catch (error) {
       await Promise.all([writer, ...readers].map((handle) => handle.close().catch(() => undefined)));
       if (isMergeboxError(error, 'corrupt') && error.cause !== undefined) throw damaged(file, error.message);
-      throw (await whyUnwritable(dir)) ?? error;
+      return explain(error);
     }
   }
 
