@@ -17,10 +17,23 @@ export interface Group {
   readonly copies: readonly CopyRow[];
 }
 
+/** Groups that one statement reads or changes. */
+const PAGE = 1_000;
+
 const SHOWN = "state IN ('live', 'pending', 'vanished')";
 
 /** The groups behind these UIDs of a mailbox, by UID; UIDs that are gone are left out. */
 export async function groupsOf(tx: ReadTx, mailbox: MailboxRow, uids: readonly number[]): Promise<Map<number, Group>> {
+  if (uids.length <= PAGE) return groupPage(tx, mailbox, uids);
+  const found = new Map<number, Group>();
+  // Rows become objects in one go: of a page at a time, or everybody waits.
+  for (const page of chunks(uids, PAGE)) {
+    for (const [uid, group] of await groupPage(tx, mailbox, page)) found.set(uid, group);
+  }
+  return found;
+}
+
+async function groupPage(tx: ReadTx, mailbox: MailboxRow, uids: readonly number[]): Promise<Map<number, Group>> {
   const ids = jsonIds(uids);
   if (mailbox.folder_id === null) {
     const entries = await tx.all<EntryRow>(
@@ -133,9 +146,6 @@ export async function agreeOnFlags(
 }
 
 type FlagChange = readonly [id: number, flags: FlagText];
-
-/** Rows that one statement changes. */
-const PAGE = 2_000;
 
 async function setFlags(tx: WriteTx, table: 'entry' | 'copy', changes: readonly FlagChange[]): Promise<void> {
   for (const page of chunks(changes, PAGE)) {

@@ -2,27 +2,22 @@ import { accountKeyword, flagText, removeFlags } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
 import { discardHow } from '../mail/reconcile.js';
 import { MergeboxError } from '../util/errors.js';
+import { chunks } from '../util/group.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
 import { owe } from './actions.js';
 import { insertPendingCopy } from './copies.js';
 import { folderById, foldersByIds, refuseExcluded, roleFolder } from './folders.js';
 import { agreeOnFlags, type Group, groupFlags, refreshAccounts } from './groups.js';
 import { allocateUids, mergedMailbox } from './mailboxes.js';
-import { savedNow } from './objects.js';
 import { cloneMessage } from './messages.js';
+import { savedNow } from './objects.js';
 import { doomCopies, expungeEntries, folderAccounts, oweExpunges, settleEntries } from './remove.js';
 import { type CopyRow, type EntryRow, type FolderRow, jsonIds, type MailboxRow } from './rows.js';
 import type { ReadTx, WriteTx } from './store.js';
+import { isUniform, type Journey, type Leg, shownLeg, transferTogether } from './transfer-page.js';
 
-/** Where a copy goes: the folder, and how the server gets it there. */
-interface Leg {
-  readonly folder: FolderRow;
-  readonly source: CopyRow;
-  /** Within an account the server copies or moves; across accounts the bytes are uploaded. */
-  readonly within: boolean;
-  /** The content of the new copy; one of its own at another account, whose server may make something else of it. */
-  readonly messageId: number;
-}
+/** Groups that are dealt with by one round of statements. */
+const PAGE = 500;
 
 /**
  * A COPY or MOVE of groups into a mailbox; target UIDs in the order of the groups. All is owed upstream afterwards.
@@ -38,27 +33,47 @@ export async function transferGroups(
   kept: ReadonlyMap<number, string> = new Map(),
 ): Promise<number[]> {
   const uids: number[] = [];
-  for (const group of groups) uids.push(await transferGroup(tx, book, group, target, mode, reason, kept));
+  const targets = new Map<number, FolderRow>();
+  for (const page of chunks(groups, PAGE)) {
+    const folders = await folderAccounts(
+      tx,
+      page.flatMap((group) => group.copies),
+    );
+    const journeys: Journey[] = [];
+    for (const group of page) {
+      const legs = await planLegs(tx, book, group, { folders, targets }, target, reason, kept);
+      if (mode === 'move' && legs.some((leg) => leg.folder.id === leg.source.folder_id)) {
+        throw new MergeboxError('cannot', `move to "${target.name}": the mail is there already`);
+      }
+      journeys.push({ group, legs });
+    }
+    const merged = await mergedTarget(tx, target, target.role ?? journeys[0]!.legs[0]!.folder.role);
+    if (isUniform(journeys, mode)) {
+      for (const uid of await transferTogether(tx, book, journeys, target, merged, mode, reason)) uids.push(uid);
+    } else {
+      for (const journey of journeys) {
+        uids.push(await transferAlone(tx, book, journey, { folders, target, merged, mode, reason }));
+      }
+    }
+  }
   return uids;
 }
 
-async function transferGroup(
+async function transferAlone(
   tx: WriteTx,
   book: AccountBook,
-  group: Group,
-  target: MailboxRow,
-  mode: 'copy' | 'move',
-  reason: string,
-  kept: ReadonlyMap<number, string>,
+  journey: Journey,
+  way: {
+    readonly folders: ReadonlyMap<number, FolderRow>;
+    readonly target: MailboxRow;
+    readonly merged: MailboxRow | null;
+    readonly mode: 'copy' | 'move';
+    readonly reason: string;
+  },
 ): Promise<number> {
-  const folders = await folderAccounts(tx, group.copies);
-  const legs = await planLegs(tx, book, group, folders, target, reason, kept);
-  if (mode === 'move' && legs.some((leg) => leg.folder.id === leg.source.folder_id)) {
-    throw new MergeboxError('cannot', `move to "${target.name}": the mail is there already`);
-  }
-  const role = target.role ?? legs[0]!.folder.role;
-  const merged = await mergedTarget(tx, target, role);
-  const entry = merged === null ? null : await insertEntry(tx, book, merged, group, legs);
+  const { group, legs } = journey;
+  const { folders, target, merged, mode, reason } = way;
+  const entry = merged === null ? null : await insertEntry(tx, book, merged, journey);
 
   const moved = mode === 'move' ? legs.filter((leg) => leg.within).map((leg) => leg.source) : [];
   const rest = mode === 'move' ? group.copies.filter((copy) => !moved.includes(copy)) : [];
@@ -90,16 +105,18 @@ async function planLegs(
   tx: WriteTx,
   book: AccountBook,
   group: Group,
-  folders: ReadonlyMap<number, FolderRow>,
+  known: { readonly folders: ReadonlyMap<number, FolderRow>; readonly targets: Map<number, FolderRow> },
   target: MailboxRow,
   reason: string,
   kept: ReadonlyMap<number, string>,
 ): Promise<Leg[]> {
+  const { folders, targets } = known;
   const accountOf = (copy: CopyRow): number => folders.get(copy.folder_id)!.account_id;
   if (target.folder_id !== null) {
-    const folder = await folderById(tx, target.folder_id);
+    const folder = targets.get(target.folder_id) ?? (await folderById(tx, target.folder_id));
     if (!folder || folder.selectable === 0) throw new MergeboxError('cannot', `"${target.name}" holds no mail`);
     if (!book.pushes(folder.account_id)) throw readOnlyAccount(book.get(folder.account_id));
+    targets.set(folder.id, folder);
     const own = group.copies.find((copy) => accountOf(copy) === folder.account_id);
     if (own) return [{ folder, source: own, within: true, messageId: own.message_id }];
     const source = canonicalCopy(group);
@@ -110,12 +127,18 @@ async function planLegs(
     const account = book.get(accountOf(source));
     if (!book.pushes(account.id)) continue;
     if (legs.some((leg) => leg.folder.account_id === account.id)) continue;
-    await refuseExcluded(tx, account, target.role!);
-    const folder = await roleFolder(tx, account, target.role!, reason);
+    const folder = targets.get(account.id) ?? (await targetFolder(tx, account, target.role!, reason));
+    targets.set(account.id, folder);
     legs.push({ folder, source, within: true, messageId: source.message_id });
   }
   if (legs.length === 0) throw readOnlyAccount(book.get(accountOf(group.copies[0]!)));
   return legs;
+}
+
+/** The account's folder of a role, made if it has none. */
+async function targetFolder(tx: WriteTx, account: AccountPolicy, role: Role, reason: string): Promise<FolderRow> {
+  await refuseExcluded(tx, account, role);
+  return roleFolder(tx, account, role, reason);
 }
 
 function readOnlyAccount(account: AccountPolicy): MergeboxError {
@@ -174,14 +197,9 @@ async function mergedTarget(tx: WriteTx, target: MailboxRow, role: Role | null):
   return (await tx.get<MailboxRow>('SELECT * FROM mailbox WHERE role = ?', [role])) ?? null;
 }
 
-async function insertEntry(
-  tx: WriteTx,
-  book: AccountBook,
-  mailbox: MailboxRow,
-  group: Group,
-  legs: readonly Leg[],
-): Promise<EntryRow> {
-  const { messageId, source } = legs.find((leg) => leg.source.message_id === group.entry?.message_id) ?? legs[0]!;
+async function insertEntry(tx: WriteTx, book: AccountBook, mailbox: MailboxRow, journey: Journey): Promise<EntryRow> {
+  const { group, legs } = journey;
+  const { messageId, source } = shownLeg(journey);
   const accounts = flagText(legs.map((leg) => accountKeyword(book.get(leg.folder.account_id).name)));
   const key = await tx.get<{ merge_key: string | null }>('SELECT merge_key FROM message WHERE id = ?', [messageId]);
   return createEntry(tx, mailbox.id, {
