@@ -106,11 +106,14 @@ async function bindUidValidity(context: SyncContext, folder: FolderRow, reader: 
   if (offered !== folder.flags_offered) {
     await context.store.write((tx) => setFlagsOffered(tx, folder.id, offered));
   }
-  if (folder.uid_validity === uidValidity) return { ...folder, flags_offered: offered };
+  const back = folder.uid_validity === uidValidity && wentBack(folder, reader);
+  if (folder.uid_validity === uidValidity && !back) return { ...folder, flags_offered: offered };
   if (folder.uid_validity !== null) {
     context.log.warn(
       { folder: folder.path, from: folder.uid_validity, to: uidValidity },
-      'UIDVALIDITY changed: looking for all mail again',
+      back
+        ? 'UIDNEXT or HIGHESTMODSEQ fell: looking for all mail again'
+        : 'UIDVALIDITY changed: looking for all mail again',
     );
   }
   await context.store.write((tx) => setUidValidity(tx, folder.id, uidValidity));
@@ -123,6 +126,16 @@ async function bindUidValidity(context: SyncContext, folder: FolderRow, reader: 
     mod_seq: null,
     exists_count: null,
   };
+}
+
+/**
+ * Whether a counter fell that only rises (RFC 9051 §2.3.1.1, RFC 7162 §3.1.1), as after a server was set back to a backup:
+ * the UIDs that it gave away since may stand for other mail by now.
+ */
+function wentBack(folder: FolderRow, { state }: FolderReader): boolean {
+  const fell = (before: string | number | null, now: string | number | null): boolean =>
+    before !== null && now !== null && BigInt(now) < BigInt(before);
+  return fell(folder.uid_next, state.uidNext) || fell(folder.mod_seq, state.highestModSeq);
 }
 
 function isUnchanged(folder: FolderRow, { state, resync }: FolderReader): boolean {

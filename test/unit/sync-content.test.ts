@@ -306,3 +306,28 @@ t.test('a new folder that only looks like a renamed one shows its own mail under
   );
   t.same(changed(before, await hashes(world, 'Accounts/work/Third')), []);
 });
+
+for (const [kind, features] of [
+  ['QRESYNC', FULL],
+  ['plain', PLAIN],
+] as const) {
+  t.test(`a server that was set back to a backup gives a known UID to another mail (${kind})`, async (t) => {
+    const made = servers(features);
+    const inbox = made.work.folder('INBOX');
+    const backup = inbox.clone();
+    inbox.add(mail('lost with the disk'));
+    inbox.add(mail('lost as well'));
+    const world = await settled(t, made);
+    const before = await hashes(world, 'INBOX');
+    made.work.folders.set('INBOX', backup);
+    backup.add(mail('under a used UID'));
+    await world.settle();
+    const after = await hashes(world, 'INBOX');
+    t.same(changed(before, after), []);
+    t.same(
+      (await world.entries('INBOX')).map(({ subject }) => subject),
+      ['both', 'both again', 'under a used UID'],
+    );
+    t.same([...after.keys()].slice(0, 2), [...before.keys()].slice(0, 2), 'what is still there keeps its UIDs');
+  });
+}
