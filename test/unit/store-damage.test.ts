@@ -11,7 +11,7 @@ import { silentLog } from '../../src/util/log.js';
 import { FakeServer, FULL, mail } from './support/fake-server.js';
 import { copyDir, MailWorld, scratch, type Servers } from './support/mail-world.js';
 
-const MAILS = 240;
+const MAILS = 180;
 
 function makeServers(): Servers {
   const make = (own: string): FakeServer => {
@@ -311,5 +311,36 @@ t.test(
     t.equal(store.id, id);
     await store.close();
     t.equal(await finishRebuild(dir), null, 'once');
+  },
+);
+
+t.test(
+  'Rescued: mail without a note goes to the INBOX of a local account, and waits where there is none',
+  async (t) => {
+    const left = await leave(t);
+    const pinned = path.join(left.dir, 'pinned');
+    for (const file of await readdir(pinned)) if (file.endsWith('.json')) await rm(path.join(pinned, file));
+    await page('message')(path.join(left.dir, 'mergebox.db'));
+    await rebuildDatabase(left.dir, new Set());
+    const world = await serve(left);
+    t.equal((await world.uids('INBOX', 'appended')).length, 0);
+    await world.close();
+    t.equal((await readdir(path.join(left.dir, 'rescued'))).length, 1, 'it waits');
+
+    const attic = new FakeServer(FULL);
+    attic.create('INBOX', 'inbox');
+    const local = await MailWorld.open(left.dir, { ...left.servers, attic }, { policies: { attic: { local: true } } });
+    await local.start();
+    await local.settle();
+    const rescued = new Rescued(local.context, left.dir, silentLog());
+    t.equal(await rescued.putBack(), 1);
+    t.equal(await rescued.putBack(), 0, 'once');
+    await rescued.close();
+    await local.settle();
+    const [uid] = await local.uids('Accounts/attic/INBOX', 'appended');
+    const body = await local.in('Accounts/attic/INBOX', (mailbox) => mailbox.body(uid!));
+    t.same(await body.read(0, body.size), mail('appended'));
+    t.same(await readdir(path.join(left.dir, 'rescued')), []);
+    await local.close();
   },
 );
