@@ -42,6 +42,8 @@ export class MutateLane {
   #client: MutateClient | null = null;
   #watch: Watch | null = null;
   #pending = 0;
+  /** Counts the tasks so far. */
+  #tasks = 0;
   #timer: NodeJS.Timeout | null = null;
   #event: NodeJS.Timeout | null = null;
   #abort = new AbortController();
@@ -58,6 +60,7 @@ export class MutateLane {
     this.#pending += 1;
     this.#stopTimer();
     const { signal } = this.#abort;
+    this.#tasks += 1;
     return this.#mutex.run(async () => {
       try {
         if (signal.aborted) throw signal.reason;
@@ -174,9 +177,10 @@ export class MutateLane {
     this.#stopTimer();
     this.#timer = setTimeout(() => this.#renew(), this.#timing.idleRenewMs);
     const start = this.#clock.now();
+    const tasks = this.#tasks;
     await client.idle();
-    // A task or the renewal has ended it and goes on from there; else it ended by itself.
-    if (this.#pending > 0 || this.#client !== client || this.#watch === null) return;
+    // A task or the renewal has ended it, and goes on from there or is through already; else it ended by itself.
+    if (this.#tasks !== tasks || this.#client !== client || this.#watch === null) return;
     this.#rest(this.#clock.now() - start < 1_000 ? IDLE_PAUSE_MS : LINGER_MS);
   }
 
