@@ -23,6 +23,7 @@ import { Pop3Book } from './store/pop3-book.js';
 import { LocalShelf } from './store/shelf.js';
 import { finishRebuild } from './store/set-aside.js';
 import { Store } from './store/store.js';
+import { CheckedBodies } from './sync/checked-body.js';
 import type { SyncContext } from './sync/context.js';
 import type { Prefetch } from './sync/prefetch-types.js';
 import type { AccountEngine } from './sync/engine.js';
@@ -102,12 +103,11 @@ export class UserService {
     const cache = await openCache(dir, store.id, user.name, memory, config.limits.diskCacheBytes, offline);
     const quiet = new Quiet(QUIET_MS);
     const upstreams = new Map<number, Upstream>();
+    const checked = new CheckedBodies({ store, book, dedupe: user.dedupe, log: log.child({ user: user.name }) });
     const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
       const upstream = upstreams.get(place.accountId);
       if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
-      await quiet.during(() =>
-        upstream.fetchBody({ path: place.path, uidValidity: place.uidValidity }, place.uid, sink),
-      );
+      await quiet.during(() => checked.fetch(upstream, place, sink));
     });
     const contexts = book.all().map((policy): SyncContext => {
       const account = user.accounts.find(({ id }) => id === policy.name);

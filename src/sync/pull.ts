@@ -199,7 +199,7 @@ async function fetchArrivals(
           tooOld.push(message.uid);
           continue;
         }
-        waiting.push(arrivalOf(context, message));
+        waiting.push(arrivalOf(context.dedupe, message));
         octets += message.header.length;
         arrived += 1;
       }
@@ -214,7 +214,7 @@ async function fetchArrivals(
 const EMPTY = Buffer.alloc(0);
 
 /** A BODYSTRUCTURE that the server did not give is made from the bytes when a client asks for it. */
-function arrivalOf(context: SyncContext, message: UpstreamMessage): Arrival {
+export function arrivalOf(dedupe: SyncContext['dedupe'], message: UpstreamMessage): Arrival {
   const keys = messageKeys(message.header, message.structure);
   return {
     uid: message.uid,
@@ -222,7 +222,7 @@ function arrivalOf(context: SyncContext, message: UpstreamMessage): Arrival {
     internalDate: message.internalDate ?? Math.floor(Date.now() / 1000),
     message: {
       matchKey: keys.matchKey,
-      mergeKey: mergeKey(keys, context.dedupe),
+      mergeKey: mergeKey(keys, dedupe),
       messageId: keys.messageId,
       size: message.size,
       envelope: message.envelope ?? envelopeWire(message.header),

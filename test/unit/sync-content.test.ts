@@ -331,3 +331,49 @@ for (const [kind, features] of [
     t.same([...after.keys()].slice(0, 2), [...before.keys()].slice(0, 2), 'what is still there keeps its UIDs');
   });
 }
+
+t.test('bytes that changed under a UID are another mail, under a new UID', async (t) => {
+  const world = await settled(t);
+  const inbox = world.servers['work']!.folder('INBOX');
+  const listed = await world.in('INBOX', async ({ listing }) => [...listing.uids.subarray(0, listing.length)]);
+  const other = mail('both', 'other text of another length\r\n');
+  inbox.messages = inbox.messages.map((each) => (each.uid === 1 ? { ...each, bytes: other } : each));
+  await t.rejects(
+    world.in('INBOX', async (mailbox) => {
+      const body = await mailbox.body(listed[0]!);
+      await body.read(0, body.size);
+    }),
+  );
+  await world.settle();
+  const entries = await world.entries('Accounts/work/INBOX');
+  t.equal(entries.length, 2);
+  t.ok(
+    entries.some(({ uid, subject }) => subject === 'both' && uid > 2),
+    'a new UID',
+  );
+  t.notOk(entries.some(({ uid }) => uid === 1));
+  t.same(world.servers['home']!.contents().filter((line) => line.startsWith('INBOX')).length, 2, 'nobody deleted it');
+});
+
+t.test('a server whose sizes lie is believed in what it gives', async (t) => {
+  const world = await settled(t);
+  const upstream = world.upstreams['work']!;
+  const read = upstream.read.bind(upstream);
+  upstream.read = (path, since, use) =>
+    read(path, since, (reader) =>
+      use({
+        ...reader,
+        messages: (uids, onPage) =>
+          reader.messages(uids, (page) => onPage(page.map((each) => ({ ...each, size: each.size + 7 })))),
+      }),
+    );
+  world.servers['work']!.folder('Projects').add(mail('sized'));
+  await world.settle();
+  t.same(
+    (await world.entries('Accounts/work/Projects')).map(({ uid, subject }) => [uid, subject]),
+    [
+      [1, 'plan'],
+      [2, 'sized'],
+    ],
+  );
+});

@@ -17,6 +17,7 @@ import { actionCounts } from '../../../src/store/actions.js';
 import { openMergedMailboxes } from '../../../src/store/mailboxes.js';
 import { pinnedFiles } from '../../../src/store/messages.js';
 import { Store } from '../../../src/store/store.js';
+import { CheckedBodies } from '../../../src/sync/checked-body.js';
 import type { SyncContext } from '../../../src/sync/context.js';
 import { UserSync } from '../../../src/sync/user-sync.js';
 import { MergeboxError } from '../../../src/util/errors.js';
@@ -92,12 +93,13 @@ export class MailWorld {
     // No room to keep a body: what nobody holds any more must not be saved by a cache.
     const cache = await BodyCache.open('alice', path.join(dir, 'cache', store.id), new MemoryCache(0), 0);
     const upstreams = Object.fromEntries(names.map((name) => [name, new FakeUpstream(servers[name]!)]));
+    const dedupe = options.dedupe ?? 'content';
+    const checked = new CheckedBodies({ store, book, dedupe, log: silentLog() });
     const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
       const upstream = upstreams[book.get(place.accountId).name];
       if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
-      await upstream.fetchBody({ path: place.path, uidValidity: place.uidValidity }, place.uid, sink);
+      await checked.fetch(upstream, place, sink);
     });
-    const dedupe = options.dedupe ?? 'content';
     const context: MailContext = { user: 'alice', store, book, bodies, pinned, dedupe, maxMessageBytes: 1 << 24 };
     const contexts = names.map(
       (name): SyncContext => ({
