@@ -5,6 +5,8 @@ import type { MailContext } from './context.js';
 
 /** Previews made at a time for one FETCH: each may have to fetch a mail. */
 const AT_A_TIME = 4;
+/** Mails that cannot be had before no more are asked for: a server that is down would be waited for with each of them. */
+const MAX_FAILURES = 3;
 
 /**
  * Previews (RFC 8970) of these messages, kept for the next time. With `lazy`, only of mail that is at hand; null where
@@ -17,10 +19,13 @@ export async function makePreviews(
 ): Promise<Map<number, string>> {
   const made = new Map<number, string>();
   const waiting = [...new Set(ids)];
+  let failures = 0;
   const work = async (): Promise<void> => {
     for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
-      const preview = await makePreview(context, id, lazy);
+      const fetches = !lazy && failures < MAX_FAILURES;
+      const preview = await makePreview(context, id, fetches);
       if (preview !== null) made.set(id, preview);
+      else if (fetches) failures += 1;
     }
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
@@ -36,9 +41,9 @@ export async function makePreviews(
   return made;
 }
 
-async function makePreview({ bodies }: MailContext, id: number, lazy: boolean): Promise<string | null> {
+async function makePreview({ bodies }: MailContext, id: number, fetches: boolean): Promise<string | null> {
   try {
-    const body = lazy ? await bodies.atHand(id) : await bodies.load(id);
+    const body = fetches ? await bodies.load(id) : await bodies.atHand(id);
     if (body === null) return null;
     const bytes = await body.read(0, body.size);
     return previewOf(bytes, await parseLargeMime(bytes));
