@@ -26,6 +26,8 @@ export interface SearchContext {
   readonly charset: SearchCharset;
   /** Seconds since the Unix epoch. */
   readonly now: number;
+  /** Told before each body that is looked into (RFC 9585). */
+  readonly onBody: (done: number, total: number) => void;
   /** Takes every text that is looked for in bodies, so that each body is read through once for all of them. */
   readonly needles: Set<string>;
   /** What `findKeys` found for keys that neither the listing nor the mail can answer. */

@@ -96,7 +96,8 @@ async function withBodies(
 ): Promise<{ found: number[]; unavailable: number }> {
   const found: number[] = [];
   let unavailable = 0;
-  for (const uid of uids) {
+  for (const [index, uid] of uids.entries()) {
+    context.onBody(index, uids.length);
     try {
       if (await matchesBody(context, matches, wanted, uid, breathe)) found.push(uid);
     } catch (error) {
@@ -155,7 +156,10 @@ export async function searchIn(session: Session, selected: Selected, args: Searc
   const now = Math.floor(session.services.now() / 1000);
   const found = await findKeys(args.key, selected.mailbox);
   out.startSlice();
-  const context = { selected, charset, now, found, needles: new Set<string>(), fields: new Set<string>() };
+  const onBody = (done: number, total: number): void => {
+    session.progress = () => [done, total];
+  };
+  const context = { selected, charset, now, found, onBody, needles: new Set<string>(), fields: new Set<string>() };
   const among = narrowest(args.key, selected);
   const kept = session.limit(among, selected);
   // RFC 9738 §3.2: of too many messages, the newest are searched.

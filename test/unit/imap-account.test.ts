@@ -148,6 +148,20 @@ function slow(backend: Backend, gate: Promise<void>): Backend {
   };
 }
 
+t.test('INPROGRESS of a search tells how many bodies were looked into', async (t) => {
+  let open = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const { login, alice } = await setup(t, { limits: { progressMs: 20 }, wrap: (backend) => slow(backend, gate) });
+  for (let n = 0; n < 3; n += 1) alice.deliver(mail(`mail ${n}`));
+  const client = await login('INBOX');
+  client.send('deep SEARCH BODY Hello\r\n');
+  await client.expect(/\* OK \[INPROGRESS \("deep" 0 3\)\] [^\r]*\r\n/);
+  open();
+  t.match(await client.tagged('deep'), /\* SEARCH 1 2 3\r\n/);
+});
+
 t.test('INPROGRESS is told while a command takes long, and not in IDLE', async (t) => {
   let open = (): void => undefined;
   const gate = new Promise<void>((resolve) => {
