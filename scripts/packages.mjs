@@ -39,6 +39,7 @@ const PACKAGES = {
     { name: 'postfix', program: 'smtp-sink' },
     { name: 'swaks', program: 'swaks' },
     { name: 'msmtp', program: 'msmtp' },
+    { name: 'python3-aiosmtpd', program: '/usr/lib/python3/dist-packages/aiosmtpd/__init__.py' },
     { name: 'squid', program: 'squid' },
     { name: 'dante-server', program: 'danted' },
   ],

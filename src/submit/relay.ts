@@ -17,6 +17,8 @@ import type { RelayTarget } from './types.js';
  * `connection`, `timeout` or `protocol`, after which the session is over.
  */
 export class Relay {
+  /** MAIL FROM went out and nothing has ended its transaction since. */
+  inTransaction = false;
   /** The final dot of the last content went out. */
   endSent = false;
   #features: RelayFeatures = readFeatures([]);
@@ -116,6 +118,7 @@ export class Relay {
     this.endSent = true;
     this.#socket.write(stuffing.end());
     const [reply] = await this.#replies(1, this.#timeouts.finalMs);
+    this.inTransaction = false;
     return reply!;
   }
 

@@ -45,6 +45,13 @@ export class Postfix {
     return counts.reduce((sum, each) => sum + each, 0);
   }
 
+  /** Changes a line of main.cf; processes started from now on see it, and the old ones end. */
+  async set(name: string, value: string): Promise<void> {
+    const conf = join(this.dir, 'conf');
+    await run('postconf', ['-c', conf, '-e', `${name} = ${value}`], { env: ENV });
+    await run('postfix', ['-c', conf, 'reload'], { env: ENV });
+  }
+
   async stop(): Promise<void> {
     const ended = new Promise((resolve) => this.#master.once('close', resolve));
     this.#master.kill('SIGTERM');
@@ -100,7 +107,8 @@ function mainCf(dir: string, { relayPort, tls, authSocket, settings }: PostfixOp
     biff: 'no',
     relayhost: relayPort === null ? '[127.0.0.1]:1' : `[127.0.0.1]:${relayPort}`,
     disable_dns_lookups: 'yes',
-    smtpd_relay_restrictions: authSocket === undefined ? 'permit_mynetworks, reject' : 'permit_sasl_authenticated, reject',
+    smtpd_relay_restrictions:
+      authSocket === undefined ? 'permit_mynetworks, reject' : 'permit_sasl_authenticated, reject',
     smtpd_tls_security_level: tls === undefined ? 'none' : 'may',
     smtp_tls_security_level: 'none',
     ...(tls === undefined ? {} : { smtpd_tls_cert_file: tls.cert, smtpd_tls_key_file: tls.key }),

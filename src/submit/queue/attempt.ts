@@ -59,6 +59,9 @@ export async function attempt(
     'DATA',
   ];
   try {
+    // RFC 5321 §4.1.4: a transaction that came to nothing is still open.
+    if (relay.inTransaction) await relay.commands(['RSET'], () => false);
+    relay.inTransaction = true;
     replies = await relay.commands(lines, (soFar) => hopeless(soFar, able.length));
   } catch (error) {
     return { ...result, broken: errorText(error) };
