@@ -134,8 +134,13 @@ async function bindUidValidity(context: SyncContext, folder: FolderRow, reader: 
  */
 function wentBack(folder: FolderRow, { state }: FolderReader): boolean {
   const fell = (before: string | number | null, now: string | number | null): boolean =>
-    before !== null && now !== null && BigInt(now) < BigInt(before);
+    isCounter(before) && isCounter(now) && BigInt(now) < BigInt(before);
   return fell(folder.uid_next, state.uidNext) || fell(folder.mod_seq, state.highestModSeq);
+}
+
+/** Accounts without MODSEQs put another mark of the state in their place. */
+function isCounter(value: string | number | null): value is string | number {
+  return value !== null && /^\d+$/.test(String(value));
 }
 
 function isUnchanged(folder: FolderRow, { state, resync }: FolderReader): boolean {
