@@ -288,7 +288,12 @@ export async function setUidValidity(tx: WriteTx, folderId: number, uidValidity:
     'UPDATE folder SET uid_validity = ?, uid_next = NULL, mod_seq = NULL, exists_count = NULL WHERE id = ?',
     [uidValidity, folderId],
   );
-  await tx.run('UPDATE copy SET uid = NULL WHERE folder_id = ?', [folderId]);
+  // A folder that lives here has its mail under these UIDs and nowhere else.
+  await tx.run(
+    `UPDATE copy SET uid = NULL WHERE folder_id = ?1 AND 0 =
+       (SELECT local FROM account JOIN folder ON folder.account_id = account.id WHERE folder.id = ?1)`,
+    [folderId],
+  );
 }
 
 export async function setHeld(tx: WriteTx, folderId: number, held: string | null): Promise<void> {

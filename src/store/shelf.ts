@@ -86,7 +86,7 @@ export class LocalShelf {
   async created(path: string): Promise<void> {
     await this.#store.write((tx) =>
       tx.run(
-        `UPDATE folder SET uid_validity = 1, uid_next = local_uid, mod_seq = '1', exists_count = 0, flags_offered = ''
+        `UPDATE folder SET uid_validity = 1, uid_next = local_uid, mod_seq = CAST(local_uid AS TEXT), exists_count = 0, flags_offered = ''
          WHERE account_id = ? AND path = ? AND uid_validity IS NULL`,
         [this.#account, path],
       ),

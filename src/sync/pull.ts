@@ -106,7 +106,9 @@ async function bindUidValidity(context: SyncContext, folder: FolderRow, reader: 
   if (offered !== folder.flags_offered) {
     await context.store.write((tx) => setFlagsOffered(tx, folder.id, offered));
   }
-  const back = folder.uid_validity === uidValidity && wentBack(folder, reader);
+  // What lives here is known by nothing but its UIDs: they are never given up.
+  const local = context.account.local === true;
+  const back = !local && folder.uid_validity === uidValidity && wentBack(folder, reader);
   if (folder.uid_validity === uidValidity && !back) return { ...folder, flags_offered: offered };
   if (folder.uid_validity !== null) {
     context.log.warn(

@@ -114,7 +114,8 @@ function listed({ path, role }: Pick<ShelfFolder, 'path' | 'role'>): UpstreamFol
 }
 
 function stateOf({ uidNext, exists }: ShelfFolder): FolderState {
-  return { uidValidity: LOCAL_UIDVALIDITY, uidNext, exists, highestModSeq: '1' };
+  // Nothing changes but by mail that comes, which raises both, and by mail that goes, of which the engine knows.
+  return { uidValidity: LOCAL_UIDVALIDITY, uidNext, exists, highestModSeq: String(uidNext) };
 }
 
 export function unflagged(uid: number): UidFlags {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { Dovecot } from '../harness/dovecot.js';
 import { startDovecot } from '../harness/dovecot.js';
+import { Mbsync } from '../harness/mbsync.js';
 import { type Mergebox, startMergebox } from '../harness/mergebox.js';
 import { bodyFingerprints, uidOf } from '../harness/world.js';
 
@@ -126,6 +127,33 @@ t.test('a POP3 account behaves like an IMAP one', async (t) => {
   await again.ok('SELECT Accounts/isp/Projects');
   t.same([...(await bodyFingerprints(again)).values()], [sha(mail('w'))], 'its bytes are here');
   t.same((await again.ok('LIST "" "Accounts/isp/*"')).untagged.length, 4, 'INBOX, Trash, Archive, Projects');
+});
+
+t.test('mbsync keeps a POP3 account in step, both ways, and fetches nothing twice', async (t) => {
+  const { isp, box } = await scene(t, { isp: ['a', 'b', 'c'] });
+  const { port } = box.endpoint('implicit');
+  const account = { port, ca: box.ca, user: 'alice', password: 'correct horse' };
+  const mbsync = await Mbsync.create(account, 'Accounts/isp/INBOX Trash');
+  t.teardown(() => mbsync.stop());
+  const mailbox = 'Accounts/isp/INBOX';
+  t.equal((await mbsync.run()).code, 0);
+  t.equal((await mbsync.list(mailbox)).length, 3);
+  await mbsync.setFlags(await mbsync.find(mailbox, '<a@test.example>'), 'S');
+  await mbsync.setFlags(await mbsync.find(mailbox, '<b@test.example>'), 'T');
+  await mbsync.add(mailbox, mail('new').replaceAll('\r\n', '\n'));
+  await isp.deliver('alice', 'INBOX', mail('d'));
+  await box.sync();
+  t.equal((await mbsync.run()).code, 0);
+  await box.sync();
+  t.same(await atServer(isp), ['a', 'c', 'd'], 'the client expunged one: deleted at the server');
+  t.same(await names(box, mailbox), ['a', 'c', 'd', 'new']);
+  const before = await mbsync.names();
+  const [seen] = await box.list(mailbox);
+  t.same(seen?.flags, ['\\Seen', '$account_isp']);
+  await box.restart();
+  await mbsync.reconfigure({ ...account, port: box.endpoint('implicit').port }, 'Accounts/isp/INBOX Trash');
+  t.equal((await mbsync.run()).code, 0);
+  t.same(await mbsync.names(), before, 'a further run changes nothing, after a restart either');
 });
 
 t.test('forward and reverse synchronisation, and UIDLs that change', async (t) => {

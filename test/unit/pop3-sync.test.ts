@@ -173,6 +173,22 @@ t.test('POP3: what the server keeps back, or lists without giving, stops nothing
   t.same(await world.subjects(), ['a', 'c', 'b', 'd'], 'it comes when it can be read');
 });
 
+t.test('POP3: a wrong password is told as one, a busy maildrop is not', async (t) => {
+  for (const [answer, state] of [
+    ['-ERR [AUTH] no', 'failed: authentication'],
+    ['-ERR [IN-USE] locked', 'offline'],
+  ] as const) {
+    const fake = await fakeWith(t, ['a']);
+    fake.behaviour.script = (line) => (line.startsWith('AUTH') ? `${answer}\r\n` : null);
+    const world = await Pop3World.open(t, await scratch(t), { isp: fake });
+    await t.rejects(world.settle());
+    t.equal(world.service.sync.engines[0]!.status().state, state);
+    fake.behaviour.script = null;
+    await world.settle();
+    t.same(await world.subjects(), ['a']);
+  }
+});
+
 t.test('POP3: octets that are no mail at all are kept as they are', async (t) => {
   const fake = await fakeWith(t, []);
   const odd = ['\r\n', '\0\xff\xfe\r\n', '.\r\n..\r\n', ': : :\r\n\r\n', `${'x'.repeat(100_000)}\r\n`].map((text) =>

@@ -9,6 +9,9 @@ export const MAX_CAPABILITIES = 200;
 /** A unique-id (RFC 1939 §7 allows 70); some servers use longer ones. */
 export const MAX_UIDL = 256;
 
+/** All lines of a listing together. */
+export const MAX_LISTING = 64 << 20;
+
 /** One mail: larger ones are left at the server. */
 export const MAX_MAIL = 1 << 30;
 

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import type { Log } from '../../util/log.js';
 import { INBOX, LOCAL_UIDVALIDITY } from '../local.js';
 import type { KeptFiles, Shelf } from '../local-parts.js';
@@ -52,6 +51,7 @@ export async function lookAt(session: Pop3Session, parts: Pop3Parts, last: View 
   const live = new Set(await shelf.uids(INBOX));
   const match = await settleNames(session, parts, { listing, sizes, live });
   const missing = updateMissing(match, now);
+  if (missing.length > 0) await shelf.take(INBOX, 1);
   await book.save(missing, forgettable(match.absent, live, now));
   return viewOf(parts, await book.all(), { listing, sizes, live });
 }
@@ -147,9 +147,10 @@ async function viewOf({ shelf, keepsMissing }: Pop3Parts, rows: readonly KnownMa
   for (const uid of live) if (!byUid.has(uid)) listed.push(uid);
   listed.sort((a, b) => a - b);
   const folder = (await shelf.folders()).find(({ path }) => path === INBOX);
-  const highestModSeq = hash('sha256', listed.join(), 'base64url').slice(0, 16);
+  const uidNext = folder?.uidNext ?? 1;
   return {
-    state: { uidValidity: LOCAL_UIDVALIDITY, uidNext: folder?.uidNext ?? 1, exists: listed.length, highestModSeq },
+    // A UID is taken for whatever changes, so UIDNEXT counts the changes too.
+    state: { uidValidity: LOCAL_UIDVALIDITY, uidNext, exists: listed.length, highestModSeq: String(uidNext) },
     ...{ listed, arrived: listed.filter((uid) => !live.has(uid)) },
     ...{ rows: byUid, numbers, sizes, listing },
   };

@@ -2,7 +2,7 @@ import { MergeboxError } from '../../util/errors.js';
 import { MAX_MESSAGES } from '../limits.js';
 import { RefusedError } from '../errors.js';
 import type { Pop3Connection } from './connection.js';
-import { MAX_MAIL, MAX_TOP, MAX_UIDL, QUIT_MS } from './limits.js';
+import { MAX_LISTING, MAX_MAIL, MAX_TOP, MAX_UIDL, QUIT_MS } from './limits.js';
 import type { Capabilities, LoggedIn } from './login.js';
 
 /** The commands of one session (RFC 1939 §5). Message numbers mean something only inside it. */
@@ -124,7 +124,10 @@ export class Pop3Session {
   async #scan(command: 'LIST' | 'UIDL', take: (number: number, text: string) => void): Promise<void> {
     const doing = `ask for ${command}`;
     const seen = new Set<number>();
+    let octets = 0;
     const line = (text: string): void => {
+      octets += text.length;
+      if (octets > MAX_LISTING) throw new MergeboxError('protocol', `${doing}: the listing has no end`);
       const match = /^\s*(\d{1,10})\s+(.*)$/.exec(text.trimEnd());
       const number = Number(match?.[1] ?? 0);
       if (match === null || number < 1 || number > MAX_MESSAGES || seen.has(number)) {

@@ -83,7 +83,7 @@ export class Pop3Upstream implements Upstream {
     const { state } = await this.#turn(async (signal) => {
       await this.#endStanding();
       const { session, view } = await this.#look(signal);
-      if (view.state.highestModSeq === this.#read) await session.leave();
+      if (nameOf(view) === this.#read) await session.leave();
       else this.#stand(session, view);
       return view;
     });
@@ -98,7 +98,7 @@ export class Pop3Upstream implements Upstream {
         const result = await this.#parts.files.lease((lease) =>
           use(new Pop3FolderReader(view, session, lease, this.#parts)),
         );
-        this.#read = view.state.highestModSeq;
+        this.#read = nameOf(view);
         // Everything is durable by now: some servers delete what was read when a session ends well.
         await session.leave();
         return result;
@@ -371,6 +371,11 @@ export class Pop3Upstream implements Upstream {
     clearTimeout(standing.timer);
     await standing.session.leave();
   }
+}
+
+/** Equal for views that show the same. */
+function nameOf({ state }: View): string {
+  return `${state.highestModSeq} ${state.exists}`;
 }
 
 /** As far as the last look told. */
