@@ -53,7 +53,8 @@ t.test('100,000 addresses in the header stall nobody; in From they are refused',
   const from = await send(box.none, { message: MESSAGE.replace('From: ', `From: ${many}, `) });
   t.match(from.replies.final, [550, /no usable address/]);
   delay.disable();
-  t.comment(`longest stall ${Math.round(delay.max / 1e6)} ms`);
+  // Half a second is what a busy machine may add; a quadratic reader would take minutes.
+  t.ok(delay.max / 1e6 < 550, `longest stall ${Math.round(delay.max / 1e6)} ms`);
   const header = await send(box.none, { message: `${HEAD}${'X-Long: y\n'.repeat(120_000)}\nbody\n` });
   t.match(header.replies.final, [554, /the header is larger than 1048576 octets/]);
   t.equal(server.mails.length, 1);
@@ -70,7 +71,7 @@ t.test('the size limit holds while a message comes in, and what goes on for ever
   client.write(crlf(HEAD));
   client.write('\r\n');
   for (let n = 0; n < 8; n += 1) client.write(`${'x'.repeat(98)}\r\n`.repeat(1_000));
-  t.match(await client.reply(), /^421 5\.3\.4 /);
+  t.match(await client.reply(), /^(?:421|552) 5\.3\.4 /);
   t.strictSame(await box.mails(), []);
 });
 
@@ -122,7 +123,7 @@ t.test('replies of an upstream that are long, split or hold line ends harm nobod
   for (const [reply, code] of [
     [`550-${'x'.repeat(60_000)}\r\n550 end`, 550],
     [`${'550-more\r\n'.repeat(5_000)}550 end`, 550],
-    [`550 5.1.1 ${'y'.repeat(100_000)}`, 250],
+    [`550 5.1.1 ${'y'.repeat(100_000)}`, 550],
     ['550 5.1.1 a\rb\nMAIL FROM:<evil@x>', 250],
     ['\r\n\r\n', 250],
   ] as const) {
