@@ -11,7 +11,7 @@ import { type Group, groupFlags, groupsOfEntries, setGroupFlags } from './groups
 import { insertMessages } from './messages.js';
 import { folderAccounts } from './remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
-import type { WriteTx } from './store.js';
+import type { ReadTx, WriteTx } from './store.js';
 
 export type { Arrival } from './bind.js';
 
@@ -71,10 +71,8 @@ export async function recordFlags(
   folder: FolderRow,
   observed: ReadonlyMap<number, FlagText>,
 ): Promise<number> {
-  const copies = (await copiesByUids(tx, folder.id, observed.keys())).filter(
-    (copy) =>
-      copy.state !== 'doomed' &&
-      !sameFlags(copy.base, withUnholdable(observed.get(copy.uid!)!, copy.flags, folder.flags_offered)),
+  const copies = (await copiesByUids(tx, folder.id, observed.keys())).filter((copy) =>
+    isOther(folder, copy, observed.get(copy.uid!)!),
   );
   if (copies.length === 0) return 0;
   const seen = new Set(copies.map((copy) => copy.id));
@@ -105,6 +103,16 @@ export async function recordFlags(
   await setGroupFlags(tx, book, changes, `reconciliation: flags changed at ${book.get(folder.account_id).name}`);
   await oweFlags(tx, book, unchanged, 'reconciliation: the server changed a flag back');
   return copies.length;
+}
+
+function isOther(folder: FolderRow, { state, base, flags }: CopyRow, observed: FlagText): boolean {
+  return state !== 'doomed' && !sameFlags(base, withUnholdable(observed, flags, folder.flags_offered));
+}
+
+/** Whether `recordReappeared` or `recordFlags` would change anything. */
+export async function isNews(tx: ReadTx, folder: FolderRow, observed: ReadonlyMap<number, FlagText>): Promise<boolean> {
+  const copies = await copiesByUids(tx, folder.id, observed.keys());
+  return copies.some((copy) => copy.state === 'vanished' || isOther(folder, copy, observed.get(copy.uid!)!));
 }
 
 function observedOf(copy: CopyRow, seen: ReadonlySet<number>, observed: ReadonlyMap<number, FlagText>): Observed {

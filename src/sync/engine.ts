@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { actionCounts } from '../store/actions.js';
 import { foldersOf, saveNamespacePrefix, syncFolderList } from '../store/folders.js';
 import type { FolderRow } from '../store/rows.js';
+import type { WriteTx } from '../store/store.js';
 import { explainVanished, vanishedCopies } from '../store/vanish.js';
 import { reopenWindows } from '../store/window.js';
 import type { FolderState } from '../upstream/port.js';
@@ -17,6 +18,7 @@ import { keepMail } from './keep-mail.js';
 import { asksForPatience, MAX_RETRY_MS, retryDelay } from './pacing.js';
 import { Prefetcher } from './prefetch.js';
 import type { PrefetchStatus } from './prefetch-types.js';
+import { isListingKnown } from './known-listing.js';
 import { type PullResult, pullFolder } from './pull.js';
 import { refreshQuota } from './refresh-quota.js';
 import { followRenames } from './renamed.js';
@@ -249,13 +251,15 @@ export class AccountEngine {
       throw new MergeboxError('protocol', 'list folders: the server shows no INBOX');
     }
     await followRenames(this.#context, listed);
-    const missing = await store.write(async (tx) => {
+    const settled = await isListingKnown(this.#context, listed, features.prefix);
+    const update = async (tx: WriteTx): Promise<string[]> => {
       await saveNamespacePrefix(tx, account.id, features.prefix);
       await reopenWindows(tx, account.id, window?.() ?? null);
       const { folders, unseen } = await chooseFolders(tx, this.#context, listed, features.prefix);
       this.#unseen = unseen;
       return syncFolderList(tx, book, account, folders, this.#missing);
-    });
+    };
+    const missing = settled ? [] : await store.write(update);
     faultPoint('folders.listed');
     this.#missing = new Set(missing);
     const first = await this.#pullChanged();

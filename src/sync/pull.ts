@@ -2,8 +2,8 @@ import { envelopeWire } from '../mail/envelope.js';
 import { flagText } from '../mail/flags.js';
 import { mergeKey, messageKeys } from '../mail/identity.js';
 import { copiesByUids, countUids, doomedUids } from '../store/copies.js';
-import { folderById, saveCursor, setFlagsOffered, setHeld, setUidValidity } from '../store/folders.js';
-import { type Arrival, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
+import { folderById, type PullEnd, saveCursor, setFlagsOffered, setHeld, setUidValidity } from '../store/folders.js';
+import { type Arrival, isNews, recordArrivals, recordFlags, recordReappeared } from '../store/ingest.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { CopyRow, FolderRow } from '../store/rows.js';
 import { lostCopies, movedCount, recordLost, recordVanished } from '../store/vanish.js';
@@ -74,25 +74,36 @@ async function pull(
   const lost = await store.read((tx) => lostCopies(tx, folder.id));
   const gone = diff.vanished.length + lost.length;
   const held = await holdReason(context, folder, reader, { diff, lost }, options);
-  if (held === null) {
+  const end = { ...reader.state, modSeq: reader.state.highestModSeq };
+  // Else the next look starts where this one did.
+  const news = flagged + arrived + gone > 0 || window !== null || !isAt(folder, end);
+  if (held === null && news) {
     await store.write(async (tx) => {
       if (diff.vanished.length > 0) await recordVanished(tx, context.book, folder.id, diff.vanished);
       if (lost.length > 0) await recordLost(tx, context.book, folder.id, lost);
-      const { uidValidity, uidNext, highestModSeq, exists } = reader.state;
       // What a COPY or MOVE still has to settle is met again by the next look.
       const left = diff.vanished.length > 0 && (await copiesByUids(tx, folder.id, diff.vanished)).some(isDoomed);
-      await saveCursor(tx, folder.id, { uidValidity, uidNext, modSeq: highestModSeq, exists: left ? -1 : exists });
+      await saveCursor(tx, folder.id, { ...end, exists: left ? -1 : end.exists });
       const skipped = [...diff.skipped, ...admission.skip, ...tooOld];
-      await saveSkipped(tx, folder.id, uidValidity, window, skipped);
+      await saveSkipped(tx, folder.id, end.uidValidity, window, skipped);
     });
     faultPoint('ingest.saved');
-  } else if (folder.held !== held) {
+  } else if (held !== null && folder.held !== held) {
     context.log.warn({ folder: folder.path, reason: held }, 'deletions held');
     await store.write((tx) => setHeld(tx, folder.id, held));
     faultPoint('guard.held');
   }
   if (options.place()) await placeFolder(context, folder.id);
   return { changed: flagged + arrived + gone > 0, held };
+}
+
+function isAt(folder: FolderRow, end: PullEnd): boolean {
+  return (
+    folder.held === null &&
+    folder.uid_next === end.uidNext &&
+    folder.exists_count === end.exists &&
+    folder.mod_seq === end.modSeq
+  );
 }
 
 function isDoomed({ state }: CopyRow): boolean {
@@ -147,11 +158,8 @@ function isCounter(value: string | number | null): value is string | number {
 
 function isUnchanged(folder: FolderRow, { state, resync }: FolderReader): boolean {
   return (
-    folder.held === null &&
-    folder.uid_next === state.uidNext &&
-    folder.exists_count === state.exists &&
     folder.mod_seq !== null &&
-    folder.mod_seq === state.highestModSeq &&
+    isAt(folder, { ...state, modSeq: state.highestModSeq }) &&
     (resync === null || (resync.changed.length === 0 && resync.vanished.length === 0))
   );
 }
@@ -159,6 +167,7 @@ function isUnchanged(folder: FolderRow, { state, resync }: FolderReader): boolea
 async function applyFlags(context: SyncContext, folder: FolderRow, diff: FolderDiff): Promise<number> {
   let changed = 0;
   for (const page of chunks([...diff.flags], FLAG_BATCH)) {
+    if (!(await context.store.read((tx) => isNews(tx, folder, new Map(page))))) continue;
     await context.store.write(async (tx) => {
       await recordReappeared(
         tx,

@@ -377,3 +377,20 @@ t.test('a server whose sizes lie is believed in what it gives', async (t) => {
     ],
   );
 });
+
+for (const [kind, features] of [
+  ['QRESYNC', FULL],
+  ['plain', PLAIN],
+] as const) {
+  t.test(`a look that finds nothing new writes nothing (${kind})`, async (t) => {
+    const world = await settled(t, servers(features));
+    let writes = 0;
+    const write = world.store.write.bind(world.store);
+    world.store.write = (task) => {
+      writes += 1;
+      return write(task);
+    };
+    for (const engine of world.sync.engines) t.match(await engine.round(), { changed: false, held: null });
+    t.equal(writes, 0);
+  });
+}
