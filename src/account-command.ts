@@ -4,7 +4,7 @@ import { errorText, MergeboxError } from './util/errors.js';
 import { Secret } from './util/secret.js';
 
 export const ACCOUNT_USAGE = `  mergebox account probe ADDRESS [--password-stdin] [--write] [--user U] [--id ID]
-                          [--confirm HOST]… [--ca FILE] [--dns SERVER]
+                          [--host HOST [--port N]] [--confirm HOST]… [--ca FILE] [--dns SERVER]
                             find out how to talk to an address's servers; see docs/accounts.md`;
 
 const OPTIONS = {
@@ -13,6 +13,8 @@ const OPTIONS = {
   write: { type: 'boolean' },
   user: { type: 'string' },
   id: { type: 'string' },
+  host: { type: 'string' },
+  port: { type: 'string' },
   confirm: { type: 'string', multiple: true },
   ca: { type: 'string' },
   dns: { type: 'string' },
@@ -50,12 +52,23 @@ export async function accountCommand(
       write: values.write ?? false,
       user: values.user,
       id: values.id,
+      host: values.host,
+      port: portOf(values.port, values.host),
       confirmed: values.confirm ?? [],
       ca: values.ca,
       dns: values.dns,
     },
     print,
   );
+}
+
+function portOf(text: string | undefined, host: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const port = Number(text);
+  if (host === undefined || !/^\d{1,5}$/.test(text) || port < 1 || port > 65_535) {
+    throw new MergeboxError('config', '--port takes a number from 1 to 65535, and --host beside it');
+  }
+  return port;
 }
 
 function parse(args: readonly string[]) {

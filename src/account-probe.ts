@@ -29,6 +29,9 @@ export interface AccountProbe {
   readonly user: string | undefined;
   readonly id: string | undefined;
   readonly confirmed: readonly string[];
+  /** Where the servers are, when that is known. */
+  readonly host: string | undefined;
+  readonly port: number | undefined;
   /** PEM file of authorities to trust instead of the system's. */
   readonly ca: string | undefined;
   /** Name server to ask instead of the machine's. */
@@ -47,6 +50,7 @@ export async function probeAccount(options: AccountProbe, print: (text: string) 
   const report = await probe({
     address,
     password: options.password,
+    ...(options.host === undefined ? {} : { place: { host: options.host, port: options.port ?? null } }),
     confirmed: options.confirmed.map((host) => host.toLowerCase()),
     reach: defaultReach(route, ca, options.dns),
     proxyFor: route,

@@ -1,3 +1,4 @@
+import { notFound } from './auto-accounts.js';
 import type { AccountConfig, Config } from './config/config.js';
 import { RELAY_TIMEOUTS } from './submit/limits.js';
 import { Relay } from './submit/relay.js';
@@ -5,7 +6,7 @@ import { createImapUpstream } from './upstream/imap.js';
 import { openPop3 } from './upstream/pop3/login.js';
 import { Pop3Session } from './upstream/pop3/session.js';
 import { DEFAULT_TIMING } from './upstream/timing.js';
-import { errorText } from './util/errors.js';
+import { errorText, MergeboxError } from './util/errors.js';
 import type { Log } from './util/log.js';
 
 /** Extensions worth telling a person about, with what they spare. */
@@ -72,7 +73,11 @@ async function lookAtLocal(): Promise<string[]> {
   return ['local: folders that live here'];
 }
 
-const LOOKS = { imap: lookAtImap, pop3: lookAtPop3, local: lookAtLocal } as const;
+async function lookAtUnfound(account: AccountConfig): Promise<string[]> {
+  throw new MergeboxError('unavailable', notFound(account));
+}
+
+const LOOKS = { imap: lookAtImap, pop3: lookAtPop3, local: lookAtLocal, auto: lookAtUnfound } as const;
 
 async function lookAtSmtp(account: AccountConfig, _log: Log, hostname: string): Promise<string[]> {
   if (account.smtp === null) return ['smtp: none configured; mail cannot be sent from this account'];

@@ -4,6 +4,7 @@ import { adminSocketPath } from './admin/admin.js';
 import { type AdminAnswer, adminRequest } from './admin/client.js';
 import { type StatusReport, type SyncReport, statusText } from './admin/status.js';
 import { App } from './app.js';
+import { findServers } from './auto-accounts.js';
 import { hashPassword } from './auth/password.js';
 import { checkUpstreams } from './check.js';
 import type { Config } from './config/config.js';
@@ -137,9 +138,10 @@ async function serve(values: Values): Promise<number> {
   // Headers of mail are in the databases: whatever the directory allows, files are their owner's.
   process.umask(0o077);
   const warnings: string[] = [];
-  const config = await load(values, (text) => warnings.push(text));
-  const log = createLog(config.log.level);
+  const loaded = await load(values, (text) => warnings.push(text));
+  const log = createLog(loaded.log.level);
   for (const text of warnings) log.warn(text);
+  const config = await findServers(loaded, log);
   const app = new App(config, log);
   const stopped = untilSignal();
   // Whoever reads the log may leave; mail goes on.
@@ -180,8 +182,9 @@ function untilSignal(): Promise<string> {
 }
 
 async function check(values: Values): Promise<number> {
-  const config = await load(values, (text) => process.stderr.write(`warning: ${text}\n`));
+  const loaded = await load(values, (text) => process.stderr.write(`warning: ${text}\n`));
   print('configuration: valid\n');
+  const config = await findServers(loaded, silentLog());
   return (await checkUpstreams(config, silentLog(), (line) => print(`${line}\n`))) ? 0 : FAULT;
 }
 

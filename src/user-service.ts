@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { AccountStatus, RefusedAction } from './admin/status.js';
+import { openFound } from './auto-accounts.js';
 import { BodyCache, type MemoryCache } from './cache/body-cache.js';
 import { OfflineBodies } from './cache/offline-bodies.js';
 import { PinnedFiles } from './cache/pinned-files.js';
@@ -29,6 +30,7 @@ import type { Prefetch } from './sync/prefetch-types.js';
 import type { AccountEngine } from './sync/engine.js';
 import { UserSync } from './sync/user-sync.js';
 import { createImapUpstream } from './upstream/imap.js';
+import { LateUpstream } from './upstream/late.js';
 import { LocalUpstream } from './upstream/local.js';
 import { Pop3Upstream } from './upstream/pop3/upstream.js';
 import type { Upstream } from './upstream/port.js';
@@ -113,7 +115,7 @@ export class UserService {
       const account = user.accounts.find(({ id }) => id === policy.name);
       const accountLog = log.child({ user: user.name, account: policy.name });
       if (!account) accountLog.warn('not configured any more: its mail, which is only here, stays as a local account');
-      const upstream = upstreamOf(account, { store, pinned, accountId: policy.id, log: accountLog });
+      const upstream = upstreamOf(account, { store, pinned, accountId: policy.id, log: accountLog, config, user: user.name });
       upstreams.set(policy.id, upstream);
       return {
         account: policy,
@@ -265,9 +267,10 @@ function refusedAction(user: string, account: string, action: ParkedAction): Ref
 
 function upstreamOf(
   account: AccountConfig | undefined,
-  { store, pinned, accountId, log }: { store: Store; pinned: PinnedFiles; accountId: number; log: Log },
+  { store, pinned, accountId, log, config, user }: { store: Store; pinned: PinnedFiles; accountId: number; log: Log; config: Config; user: string },
 ): Upstream {
   if (account?.protocol === 'imap') return createImapUpstream({ account, log });
+  if (account?.protocol === 'auto') return new LateUpstream(() => openFound(config, user, account, log));
   const shelf = new LocalShelf(store, accountId);
   if (account?.protocol !== 'pop3') return new LocalUpstream(shelf, pinned);
   return new Pop3Upstream({ account, shelf, files: pinned, book: new Pop3Book(store, accountId), log });
@@ -301,7 +304,7 @@ function policyOf(user: UserConfig, account: AccountConfig) {
     addresses: account.addresses.map((address) => address.toLowerCase()),
     folders: Object.fromEntries(Object.entries(account.folders).filter(([, folder]) => folder !== undefined)),
     isDefault: account.id === user.defaultAccount,
-    local: account.protocol !== 'imap',
+    local: account.protocol === 'pop3' || account.protocol === 'local',
   };
 }
 

@@ -57,6 +57,14 @@ export interface AccountConfig
   readonly pollSeconds: number;
   /** Null when this account has no server to send through. */
   readonly smtp: SmtpConfig | null;
+  /** Where to look for the servers of an account with protocol `auto`; nothing is to be made of `endpoint` then. */
+  readonly search?: Search;
+}
+
+export interface Search {
+  readonly host: string | null;
+  readonly port: number | null;
+  readonly proxy: ProxyRule | null;
 }
 
 export interface UserConfig extends Readonly<Omit<FileUser, 'accounts' | 'defaultAccount' | 'relay'>> {

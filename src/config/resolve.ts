@@ -64,7 +64,7 @@ export class Resolver {
     this.#refuseMisfits(file, at);
     const rule = proxy === undefined ? general : proxy === false ? null : await this.proxy(proxy, [...at, 'proxy']);
     const pop3 = file.protocol === 'pop3';
-    const place = host === undefined ? NOWHERE : { host, port, tls, ca, allowPlaintext };
+    const place = host === undefined ? { ...NOWHERE, ca } : { host, port, tls, ca, allowPlaintext };
     const endpoint = await this.#endpoint(place, at, pop3 ? POP3_PORTS : IMAP_PORTS, rule);
     const credentials = auth === undefined ? NOBODY : await this.#credentials(auth, [...at, 'auth']);
     return {
@@ -73,18 +73,25 @@ export class Resolver {
       endpoint,
       auth: credentials,
       smtp: smtp === undefined ? null : await this.#smtp(smtp, credentials, [...at, 'smtp'], rule),
+      ...(file.protocol === 'auto' ? { search: { host: host ?? null, port: port ?? null, proxy: rule } } : {}),
     };
   }
 
   /** What the protocol needs and does not stand there, or stands there and has no meaning for it. */
-  #refuseMisfits({ protocol, host, auth, smtp, authority, leaveOnServer }: FileAccount, at: Path): void {
+  #refuseMisfits({ protocol, host, auth, smtp, authority, leaveOnServer, ...rest }: FileAccount, at: Path): void {
     if (protocol === 'local') {
       if (authority !== 'both') this.#note([...at, 'authority'], 'a local account has no server: leave it out');
       if (smtp !== undefined && smtp.auth === undefined)
         this.#note([...at, 'smtp', 'auth'], 'missing; expected an object');
       return;
     }
-    if (host === undefined) this.#note([...at, 'host'], 'missing; expected a string');
+    if (host === undefined && protocol !== 'auto') this.#note([...at, 'host'], 'missing; expected a string');
+    if (protocol === 'auto' && rest.addresses.length === 0) {
+      this.#note([...at, 'addresses'], 'protocol "auto" looks for the servers of the first address: name it');
+    }
+    if (protocol === 'auto' && rest.tls === 'none') {
+      this.#note([...at, 'tls'], 'protocol "auto" uses only servers with TLS: leave it out');
+    }
     if (auth === undefined) this.#note([...at, 'auth'], 'missing; expected an object');
     if (protocol !== 'pop3' && auth?.mechanism === 'xoauth2') {
       this.#note([...at, 'auth', 'mechanism'], '"xoauth2" is for POP3 accounts');

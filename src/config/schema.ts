@@ -63,8 +63,11 @@ const folderPattern = z.string().min(1).max(255);
 
 export const accountSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, '1 to 32 of A-Z a-z 0-9 _ -'),
-  /** `local`: folders that live in dataDir alone; neither `host` nor `auth` then. */
-  protocol: z.enum(['imap', 'pop3', 'local']).default('imap'),
+  /**
+   * `local`: folders that live in dataDir alone; neither `host` nor `auth` then. `auto`: found out once, by the first of
+   * `addresses`, or by `host` (and `port`) where they are known.
+   */
+  protocol: z.enum(['imap', 'pop3', 'local', 'auto']).default('imap'),
   host: z.string().min(1).optional(),
   /** IMAP: 993 for implicit TLS, else 143. POP3: 995, else 110. */
   port: upstreamPort.optional(),

@@ -47,6 +47,15 @@ export async function collect(address: MailAddress, { resolver, get }: Reach): P
   return { candidates: distinct(candidates), declined, notes };
 }
 
+/** The places on a host that a person named; a port of theirs may belong to any of the services. */
+export function placesAt(host: string, port: number | null): Candidate[] {
+  const named = (['implicit', 'starttls'] as const).map(
+    (tls): Candidate => ({ service: 'imap', host, port: port ?? 0, tls, source: 'named host', username: null }),
+  );
+  const usual = onHosts(port === null ? ['imap', 'pop3', 'smtp'] : ['smtp'], () => [host], 'named host');
+  return port === null ? usual : [...named, ...usual];
+}
+
 /** Host names and ports that servers usually have, for the services that nobody said anything about. */
 export function commonPlaces({ domain }: MailAddress, services: readonly Service[]): Candidate[] {
   const hosts: Readonly<Record<Service, readonly string[]>> = {
@@ -54,23 +63,32 @@ export function commonPlaces({ domain }: MailAddress, services: readonly Service
     pop3: [`pop.${domain}`, `pop3.${domain}`, `mail.${domain}`, domain],
     smtp: [`smtp.${domain}`, `mail.${domain}`, domain],
   };
-  const ports: Readonly<Record<Service, readonly (readonly [number, Candidate['tls']])[]>> = {
-    imap: [
-      [993, 'implicit'],
-      [143, 'starttls'],
-    ],
-    pop3: [
-      [995, 'implicit'],
-      [110, 'starttls'],
-    ],
-    smtp: [
-      [465, 'implicit'],
-      [587, 'starttls'],
-    ],
-  };
+  return onHosts(services, (service) => hosts[service], 'common name');
+}
+
+const PORTS: Readonly<Record<Service, readonly (readonly [number, Candidate['tls']])[]>> = {
+  imap: [
+    [993, 'implicit'],
+    [143, 'starttls'],
+  ],
+  pop3: [
+    [995, 'implicit'],
+    [110, 'starttls'],
+  ],
+  smtp: [
+    [465, 'implicit'],
+    [587, 'starttls'],
+  ],
+};
+
+function onHosts(
+  services: readonly Service[],
+  hosts: (service: Service) => readonly string[],
+  source: Candidate['source'],
+): Candidate[] {
   return services.flatMap((service) =>
-    ports[service].flatMap(([port, tls]) =>
-      hosts[service].map((host) => ({ service, host, port, tls, source: 'common name' as const, username: null })),
+    PORTS[service].flatMap(([port, tls]) =>
+      hosts(service).map((host) => ({ service, host, port, tls, source, username: null })),
     ),
   );
 }

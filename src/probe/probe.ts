@@ -2,7 +2,7 @@ import type { ProxySettings } from '../config/config.js';
 import { errorText, MergeboxError } from '../util/errors.js';
 import type { Secret } from '../util/secret.js';
 import { isWithin, type MailAddress } from './address.js';
-import { collect, commonPlaces, distinct } from './candidates.js';
+import { collect, commonPlaces, distinct, placesAt } from './candidates.js';
 import { PROBE_LIMITS } from './limits.js';
 import { Talk } from './talk.js';
 import type { Candidate, Finding, Login, Reach, Service, Trust } from './types.js';
@@ -11,6 +11,10 @@ export interface ProbeOptions {
   readonly address: MailAddress;
   /** Null: nothing is logged in to. */
   readonly password: Secret | null;
+  /** Where a person says the servers are; nothing else is asked then. */
+  readonly place?: { readonly host: string; readonly port: number | null };
+  /** Login names to try instead of those that the address suggests. */
+  readonly usernames?: readonly string[];
   /** Hosts outside the address's domain that a person has confirmed; lower case. */
   readonly confirmed: readonly string[];
   readonly reach: Reach;
@@ -33,6 +37,11 @@ export interface ProbeReport {
  * a valid certificate for a host of his own. Such a host is reported, and used once a person has confirmed it.
  */
 export async function probe(options: ProbeOptions): Promise<ProbeReport> {
+  const { place } = options;
+  if (place !== undefined) {
+    const named = await lookAtAll(placesAt(place.host, place.port), options);
+    return { address: options.address, findings: await logIn(named.sort(bySecurity), options), notes: [] };
+  }
   const { candidates, declined, notes } = await collect(options.address, options.reach);
   const told = await lookAtAll(candidates, options);
   const missing = (['imap', 'pop3', 'smtp'] as const).filter(
@@ -47,7 +56,10 @@ export async function probe(options: ProbeOptions): Promise<ProbeReport> {
 }
 
 function trustOf(candidate: Candidate, { address, confirmed }: ProbeOptions): Trust {
-  const own = candidate.source === 'known provider' || isWithin(candidate.host, address.domain);
+  const own =
+    candidate.source === 'known provider' ||
+    candidate.source === 'named host' ||
+    isWithin(candidate.host, address.domain);
   return own || confirmed.includes(candidate.host) ? 'trusted' : 'needs confirmation';
 }
 
@@ -85,7 +97,7 @@ function bySecurity(a: Finding, b: Finding): number {
     ['imap', 'pop3', 'smtp'].indexOf(finding.spoken?.service ?? finding.service),
     finding.trust === 'trusted' ? 0 : 1,
     finding.tls === 'implicit' ? 0 : 1,
-    ['known provider', 'autoconfig', 'SRV record', 'MX record', 'common name'].indexOf(finding.source),
+    ['named host', 'known provider', 'autoconfig', 'SRV record', 'MX record', 'common name'].indexOf(finding.source),
   ];
   const [ofA, ofB] = [rank(a), rank(b)];
   const at = ofA.findIndex((value, index) => value !== ofB[index]);
@@ -103,7 +115,8 @@ async function logIn(findings: readonly Finding[], options: ProbeOptions): Promi
   const results = new Map<Finding, Login>();
   let name: string | null = null;
   for (const finding of chosen) {
-    const login = await tryLogin(finding, password, namesFor(finding, options.address, name), options);
+    const names = options.usernames ?? namesFor(finding, options.address, name);
+    const login = await tryLogin(finding, password, names, options);
     if (login.result === 'accepted') name = login.username;
     results.set(finding, login);
   }

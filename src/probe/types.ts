@@ -5,7 +5,7 @@ import type { StartTls } from '../upstream/connector.js';
 export type Service = 'imap' | 'pop3' | 'smtp';
 
 /** Where a candidate comes from, from the most to the least reliable. */
-export type Source = 'known provider' | 'autoconfig' | 'SRV record' | 'MX record' | 'common name';
+export type Source = 'named host' | 'known provider' | 'autoconfig' | 'SRV record' | 'MX record' | 'common name';
 
 /** A place where a service may be; nothing of it is believed before the server there has been talked to. */
 export interface Candidate {

@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer as httpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -244,4 +244,58 @@ t.test('probe goes by what answers, not by what was said to be there', async (t)
   t.match(found(report, 'imap'), { service: 'pop3', port: server.port, login: { result: 'accepted' } });
   t.match(found(report, 'pop3'), { service: 'imap', port: server.pop3Port, login: { result: 'not tried' } });
   t.match(reportText(report), 'said to be imap, but pop3 answers there');
+});
+
+const HELLO =
+  'From: a@x.example\r\nDate: Mon, 02 Sep 2024 10:00:00 +0000\r\nSubject: hello\r\nMessage-ID: <h@x.example>\r\n\r\nbody\r\n';
+
+t.test('protocol "auto" finds the server once, remembers it, and looks again while it cannot be found', async (t) => {
+  const server = await dovecot(t, 'starttls');
+  const auth = { username: 'alice@localhost', password: 'secret' };
+  const place = { host: 'localhost', tls: undefined, auth, addresses: ['alice@localhost'], protocol: 'auto' };
+  const box = await startMergebox({
+    users: [
+      {
+        name: 'alice',
+        password: 'x',
+        accounts: [
+          { id: 'mail', server, ...place },
+          {
+            id: 'pop',
+            server,
+            ...place,
+            port: server.pop3Port,
+            addresses: ['pop@localhost'],
+            auth: { username: 'alice', password: 'secret' },
+          },
+        ],
+      },
+    ],
+  });
+  t.teardown(() => box.stop());
+  await server.deliver('alice', 'INBOX', HELLO);
+  await box.sync();
+  const file = join(box.dir, 'data/found-servers.json');
+  const first = await readFile(file, 'utf8');
+  t.match(JSON.parse(first), {
+    'alice/mail': { protocol: 'imap', username: 'alice', incoming: { port: server.port, tls: 'starttls' }, smtp: null },
+    'alice/pop': { protocol: 'pop3', incoming: { port: server.pop3Port, tls: 'starttls' } },
+  });
+  t.notMatch(first, 'secret');
+  t.equal((await box.list()).length, 1, 'the same mail by IMAP and by POP3');
+  await box.restart();
+  await box.sync();
+  t.equal(box.log().match(/servers found/g)?.length, 2, 'both are remembered');
+  // Nothing is remembered and the server is away: the account comes with its server.
+  const config = await box.readConfig();
+  (config['users'] as { accounts: unknown[] }[])[0]!.accounts.splice(1);
+  await box.writeConfig(config);
+  await writeFile(file, 'no JSON');
+  await server.pause();
+  await box.restart();
+  t.match((await box.command(['status'])).stdout, /no server was found for alice@localhost/);
+  await server.start();
+  await box.sync();
+  t.equal(box.log().match(/servers found/g)?.length, 3);
+  t.equal(JSON.parse(await readFile(file, 'utf8'))['alice/mail'].protocol, 'imap');
 });

@@ -30,6 +30,7 @@ const JOINING = new Set([
   'account-probe.ts',
   'demo',
   'app.ts',
+  'auto-accounts.ts',
   'check.ts',
   'cli.ts',
   'main.ts',
