@@ -119,6 +119,8 @@ async function logIn(findings: readonly Finding[], options: ProbeOptions): Promi
     const login = await tryLogin(finding, password, names, options);
     if (login.result === 'accepted') name = login.username;
     results.set(finding, login);
+    // What one server refuses the others will, and every further try counts towards a lock.
+    if (login.result === 'refused') break;
   }
   return findings.map((finding) => ({ ...finding, login: results.get(finding) ?? finding.login }));
 }
