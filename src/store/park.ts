@@ -77,6 +77,8 @@ async function goBack(tx: WriteTx, book: AccountBook, action: RefusedAction, err
       if (!action.copy) return null;
       await showAgain(tx, book, [action.copy]);
       return {};
+    case 'pin':
+      return pinBack(tx, book, action, error);
     case 'create-folder':
       return createBack(tx, book, action, error);
     case 'rename-folder':
@@ -215,6 +217,13 @@ export async function showAgain(tx: WriteTx, book: AccountBook, copies: readonly
   await oweFlags(tx, book, doomed, 'reconciliation: shown again');
 }
 
+/** Bytes that cannot be kept cannot be uploaded: the upload is what was refused, and its source stays where it is. */
+async function pinBack(tx: WriteTx, book: AccountBook, { row }: RefusedAction, error: string): Promise<null> {
+  const rows = await tx.all<ActionRow>("SELECT * FROM action WHERE after_id = ? AND kind = 'append'", [row.id]);
+  for (const upload of await withCopies(tx, rows)) await parkAction(tx, book, upload, error);
+  return null;
+}
+
 /** What was to go into the folder goes back as well; the folder itself goes, unless mail is left that only we have. */
 async function createBack(tx: WriteTx, book: AccountBook, action: RefusedAction, error: string): Promise<Kept | null> {
   const { row, folder } = action;
@@ -234,22 +243,27 @@ async function actionsInto(tx: WriteTx, folder: FolderRow): Promise<RefusedActio
      WHERE copy.folder_id = ? AND action.state = 'pending' ORDER BY action.id DESC`,
     [folder.id],
   );
+  return withCopies(tx, rows);
+}
+
+async function withCopies(tx: WriteTx, rows: readonly ActionRow[]): Promise<RefusedAction[]> {
   const copies = await copiesByIds(
     tx,
     rows.flatMap((row) => [row.copy_id ?? [], row.target_id ?? []].flat()),
   );
-  return Promise.all(
-    rows.map(async (row) => {
-      const copy = row.copy_id === null ? undefined : copies.get(row.copy_id);
-      return {
-        row,
-        copy,
-        folder: copy && (await folderById(tx, copy.folder_id)),
-        target: copies.get(row.target_id!),
-        targetFolder: folder,
-      };
-    }),
-  );
+  const found: RefusedAction[] = [];
+  for (const row of rows) {
+    const copy = row.copy_id === null ? undefined : copies.get(row.copy_id);
+    const target = row.target_id === null ? undefined : copies.get(row.target_id);
+    found.push({
+      row,
+      copy,
+      folder: copy && (await folderById(tx, copy.folder_id)),
+      target,
+      targetFolder: target && (await folderById(tx, target.folder_id)),
+    });
+  }
+  return found;
 }
 
 /** The folder and all below it have the names again that the server has. */

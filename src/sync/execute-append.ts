@@ -8,6 +8,7 @@ import { bindCopy, markOwn } from '../store/bind.js';
 import { parkAction } from '../store/park.js';
 import { dropCopies } from '../store/remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from '../store/rows.js';
+import type { WriteTx } from '../store/store.js';
 import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { type LoadedAction, loadActions } from './batch.js';
@@ -34,7 +35,10 @@ export async function append(context: SyncContext, action: LoadedAction, pull: P
     if (await isObtainable(context, target)) throw error;
     return null;
   });
-  if (bytes === null) return giveUp(context, action);
+  if (bytes === null) {
+    await keepSources(context, row, `append to "${targetFolder.path}": the bytes are nowhere`);
+    return giveUp(context, action);
+  }
   if (before.uid === null) {
     if (!mayBeThere) await context.store.write((tx) => recordAttempt(tx, [row.id]));
     faultPoint('append.attempted');
@@ -116,6 +120,16 @@ async function isObtainable(context: SyncContext, target: CopyRow): Promise<bool
   return found !== undefined;
 }
 
+/** The source of a move must outlive a target that is not the same, or that was never made. */
+async function parkAfter(tx: WriteTx, context: SyncContext, row: ActionRow, why: string): Promise<void> {
+  const after = await tx.all<ActionRow>("SELECT * FROM action WHERE after_id = ? AND state = 'pending'", [row.id]);
+  for (const waiting of await loadActions(tx, after)) await parkAction(tx, context.book, waiting, why);
+}
+
+async function keepSources(context: SyncContext, row: ActionRow, why: string): Promise<void> {
+  await context.store.write((tx) => parkAfter(tx, context, row, why));
+}
+
 /** Another client removed the mail before it could be uploaded, or the upload itself: nothing is left to show. */
 async function giveUp(context: SyncContext, { row, target }: LoadedAction): Promise<void> {
   context.log.warn({ actions: [row.id] }, 'mail was removed upstream before its upload was complete');
@@ -159,11 +173,7 @@ async function verify(
     } else if (!same && !movedOn) {
       const what = stored === null ? 'shows the mail no more' : 'holds other bytes than were uploaded';
       context.log.warn({ folder: targetFolder!.path, uid }, `the folder ${what}: our bytes are kept`);
-      // The source of a move must outlive a target that is not the same.
-      const after = await tx.all<ActionRow>("SELECT * FROM action WHERE after_id = ? AND state = 'pending'", [row.id]);
-      for (const waiting of await loadActions(tx, after)) {
-        await parkAction(tx, context.book, waiting, `"${targetFolder!.path}" ${what}: the original is kept`);
-      }
+      await parkAfter(tx, context, row, `"${targetFolder!.path}" ${what}: the original is kept`);
     }
     await removeActions(tx, [row.id]);
   });

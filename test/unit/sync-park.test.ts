@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
-import { actionCounts } from '../../src/store/actions.js';
+import { type ActionRow, actionCounts } from '../../src/store/actions.js';
+import { parkAction } from '../../src/store/park.js';
 import {
   dropParked,
   onlyCopy,
@@ -402,4 +403,24 @@ t.test('the ledger holds marks, removals, moves and deleted folders, with who as
     'mark INBOX 1 STORE',
     'move INBOX 2 MOVE',
   ]);
+});
+
+t.test('a MOVE to another account whose bytes cannot be kept leaves the mail where it was', async (t) => {
+  const world = await worldOf(t, { a: [mail('x')], b: [] });
+  const refused = refuse(world, 'a', /^fetch body/, () => no('NOPERM'));
+  await world.in('INBOX', (inbox) => inbox.move([1], 'Accounts/b/Projects'));
+  await world.store.write(async (tx) => {
+    const row = (await tx.get<ActionRow>("SELECT * FROM action WHERE kind = 'pin'"))!;
+    const none = { copy: undefined, folder: undefined, target: undefined, targetFolder: undefined };
+    await parkAction(tx, world.book, { row, ...none }, 'no bytes');
+  });
+  refused.end();
+  await quiet(world);
+  t.same(await lines(world, 'INBOX'), ['x []']);
+  t.same([upstream(world, 'a'), upstream(world, 'b')], [['INBOX: x []'], []]);
+  t.same(await parked(world, 'a'), []);
+  t.match(await parked(world, 'b'), [{ kind: 'append', target: 'Projects', onlyCopy: false, error: 'no bytes' }]);
+  await retry(world, 'b');
+  await world.settle();
+  t.same([upstream(world, 'a'), upstream(world, 'b')], [[], ['Projects: x []']]);
 });
