@@ -22,7 +22,7 @@ const inflate = promisify<Buffer, object, Buffer>(gunzip);
 
 /** One member for at most `BLOCK` octets. */
 export async function packBlock(bytes: Buffer): Promise<Buffer> {
-  const plain = bytes.length <= INLINE ? gzipSync(bytes) : await deflate(bytes, {});
+  const plain = bytes.length <= INLINE ? gzipSync(bytes, small(bytes.length)) : await deflate(bytes, {});
   const member = Buffer.allocUnsafe(plain.length + HEAD - 10);
   plain.copy(member, 0, 0, 10);
   member[3] = FEXTRA;
@@ -32,6 +32,12 @@ export async function packBlock(bytes: Buffer): Promise<Buffer> {
   member.writeUInt32LE(member.length, 16);
   plain.copy(member, HEAD, 10);
   return member;
+}
+
+/** No larger tables than so many octets can fill: most of the time goes into making them, and into collecting them. */
+function small(octets: number): { windowBits: number; memLevel: number; chunkSize: number } {
+  const windowBits = Math.min(15, Math.max(9, Math.ceil(Math.log2(octets + 1))));
+  return { windowBits, memLevel: 6, chunkSize: Math.max(1_024, octets) };
 }
 
 /** Where a member starts, and its length. */
