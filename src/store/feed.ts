@@ -1,6 +1,6 @@
 import type { ListingRow } from '../mail/listing.js';
 import type { MailboxRow } from './rows.js';
-import type { ReadTx, Store } from './store.js';
+import type { ReadTx, Store, WriteTx } from './store.js';
 
 type Tuple = [uid: number, row: number, message: number, flags: string, modSeq: number, size: number, date: number];
 
@@ -87,14 +87,64 @@ async function firstChanges(tx: ReadTx, mailbox: MailboxRow, keyword: string, mo
   };
 }
 
-/** UIDs removed since a MODSEQ, ascending (RFC 7162 §3.2.10.1). */
+/**
+ * UIDs removed since a MODSEQ, ascending (RFC 7162 §3.2.10.1). Of what was removed long ago nothing is kept: all UIDs that
+ * are not there are told then, as §3.2.5.2 allows.
+ */
 export async function vanishedSince(tx: ReadTx, mailboxId: number, modSeq: number): Promise<number[]> {
+  const floor = await tx.get<{ value: string }>('SELECT value FROM meta WHERE key = ?', [floorKey(mailboxId)]);
+  if (floor !== undefined && modSeq < Number(floor.value)) return absentUids(tx, mailboxId);
   const row = await tx.get<{ uids: string }>(
     `SELECT json_group_array(uid) AS uids
      FROM (SELECT DISTINCT uid FROM expunged WHERE mailbox_id = ? AND mod_seq > ? ORDER BY uid)`,
     [mailboxId, modSeq],
   );
   return JSON.parse(row!.uids) as number[];
+}
+
+async function absentUids(tx: ReadTx, mailboxId: number): Promise<number[]> {
+  const row = await tx.get<{ uid_next: number; uids: string }>(
+    `SELECT uid_next, COALESCE(
+       (SELECT json_group_array(uid) FROM entry WHERE entry.mailbox_id = mailbox.id), '[]') AS uids
+     FROM mailbox WHERE id = ?1 AND folder_id IS NULL
+     UNION ALL SELECT uid_next, COALESCE((SELECT json_group_array(mirror_uid) FROM copy
+       WHERE copy.folder_id = mailbox.folder_id AND mirror_uid IS NOT NULL AND state <> 'doomed'), '[]')
+     FROM mailbox WHERE id = ?1 AND folder_id IS NOT NULL`,
+    [mailboxId],
+  );
+  if (!row) return [];
+  const present = new Set(JSON.parse(row.uids) as number[]);
+  const absent: number[] = [];
+  for (let uid = 1; uid < row.uid_next; uid += 1) if (!present.has(uid)) absent.push(uid);
+  return absent;
+}
+
+/** How many removals of a mailbox are kept for clients that come back. */
+const KEPT_REMOVALS = 10_000;
+/** Listings of open mailboxes are never this many commits behind. */
+const LAG = 1_000;
+
+/** Forgets removals that lie further back than clients of today are likely to ask for. */
+export async function pruneExpunged(tx: WriteTx, kept = KEPT_REMOVALS, lag = LAG): Promise<void> {
+  const rows = await tx.all<{ id: number; floor: number | null }>(
+    `SELECT id, (SELECT expunged.mod_seq FROM expunged WHERE mailbox_id = mailbox.id ORDER BY expunged.mod_seq DESC
+       LIMIT 1 OFFSET ?) AS floor FROM mailbox`,
+    [kept],
+  );
+  for (const { id, floor } of rows) {
+    if (floor === null) continue;
+    const last = Math.min(floor, tx.modSeq - lag);
+    const gone = await tx.run('DELETE FROM expunged WHERE mailbox_id = ? AND mod_seq <= ?', [id, last]);
+    if (gone === 0) continue;
+    await tx.run('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value', [
+      floorKey(id),
+      String(last),
+    ]);
+  }
+}
+
+function floorKey(mailboxId: number): string {
+  return `expunged.${mailboxId}`;
 }
 
 async function select(

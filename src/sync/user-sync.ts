@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AccountBook } from '../store/account-book.js';
+import { pruneExpunged } from '../store/feed.js';
 import { PLACE_BATCH, placeCopies, unplacedCopies } from '../store/place.js';
 import type { Store } from '../store/store.js';
 import { faultPoint } from '../util/fault.js';
@@ -7,6 +8,8 @@ import { chunks } from '../util/group.js';
 import type { Log } from '../util/log.js';
 import type { SyncContext } from './context.js';
 import { AccountEngine } from './engine.js';
+
+const DAY_MS = 86_400_000;
 
 /**
  * All accounts of one user. The very first sync collects the mail of every account before any of it is shown, so that
@@ -22,6 +25,7 @@ export class UserSync {
   readonly #stop = new AbortController();
   #open = false;
   #opening: Promise<void> = Promise.resolve();
+  #tidying: Promise<void> = Promise.resolve();
 
   constructor(
     store: Store,
@@ -44,9 +48,21 @@ export class UserSync {
     const opened = await this.#store.read((tx) => tx.get("SELECT value FROM meta WHERE key = 'opened'"));
     this.#open = opened !== undefined;
     for (const engine of this.engines) engine.start();
+    this.#tidying = this.#tidy();
     this.#opening = this.#openMailboxes().catch((error: unknown) => {
       if (!this.#stop.signal.aborted) this.#log.error({ err: error }, 'first sync could not be shown');
     });
+  }
+
+  /** Once a day: what no client comes back for is forgotten. */
+  async #tidy(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#store
+        .write((tx) => pruneExpunged(tx))
+        .catch((error: unknown) => this.#log.warn({ err: error }, 'old removals were not forgotten'));
+      await delay(DAY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
   }
 
   /** Whether the merged mailboxes show what the first sync found. */
@@ -63,6 +79,7 @@ export class UserSync {
     this.#stop.abort();
     await Promise.all(this.engines.map((engine) => engine.stop()));
     await this.#opening;
+    await this.#tidying;
   }
 
   /** Shows everything collected so far in the order of its dates; from then on arrivals are shown as they come. */

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { pruneExpunged } from '../../src/store/feed.js';
 import { MergeboxError } from '../../src/util/errors.js';
 import { type FakeFeatures, FakeServer, FULL, mail, PLAIN } from './support/fake-server.js';
 import { type MailWorld, openWorld } from './support/mail-world.js';
@@ -394,3 +395,27 @@ for (const [kind, features] of [
     t.equal(writes, 0);
   });
 }
+
+t.test('removals of long ago are forgotten; who asks for them is told all UIDs that are not there', async (t) => {
+  const world = await settled(t);
+  const modSeq = await world.in('INBOX', async ({ listing }) => listing.highestModSeq);
+  for (const uid of [1, 2]) {
+    await world.in('INBOX', async (mailbox) => {
+      await mailbox.store([uid], 'add', ['\\Deleted']);
+      await mailbox.expunge([uid]);
+    });
+  }
+  await world.settle();
+  const told = (since: number): Promise<readonly number[]> =>
+    world.in('INBOX', (mailbox) => mailbox.vanishedSince(since));
+  const recent = await world.in('INBOX', async ({ listing }) => listing.highestModSeq - 1);
+  const [all, last] = [await told(modSeq), await told(recent)];
+  t.same(all, [1, 2]);
+  await world.store.write((tx) => pruneExpunged(tx, 1, 0));
+  const rows = await world.store.read((tx) =>
+    tx.all<{ n: number }>('SELECT COUNT(*) AS n FROM expunged GROUP BY mailbox_id'),
+  );
+  for (const { n } of rows) t.equal(n, 1);
+  t.same(await told(modSeq), all);
+  t.same(await told(recent), last);
+});
