@@ -1,5 +1,5 @@
 import { folderById } from '../store/folders.js';
-import { mailboxNamed } from '../store/mailboxes.js';
+import { mailboxOrParent } from '../store/mailboxes.js';
 import { quotas } from '../store/quotas.js';
 import type { MailContext } from './context.js';
 
@@ -15,7 +15,8 @@ interface QuotaRoot {
  */
 export async function quotaRoots({ store, book }: MailContext, mailbox: string | null): Promise<QuotaRoot[]> {
   const rows = await store.read(async (tx) => {
-    const row = mailbox === null ? null : await mailboxNamed(tx, mailbox);
+    const row = mailbox === null ? null : await mailboxOrParent(tx, mailbox);
+    if (mailbox !== null && row === null) return [];
     const folder = typeof row?.folder_id === 'number' ? await folderById(tx, row.folder_id) : undefined;
     return quotas(tx, folder?.account_id ?? null);
   });

@@ -1,5 +1,5 @@
 import { folderById } from '../store/folders.js';
-import { mailboxNamed } from '../store/mailboxes.js';
+import { mailboxOrParent } from '../store/mailboxes.js';
 import type { MailContext } from './context.js';
 
 /**
@@ -8,7 +8,8 @@ import type { MailContext } from './context.js';
  */
 export async function rightsOf({ store, book }: MailContext, name: string): Promise<string> {
   return store.read(async (tx) => {
-    const mailbox = await mailboxNamed(tx, name);
+    const mailbox = await mailboxOrParent(tx, name);
+    if (mailbox === null) return 'lka';
     const folder = mailbox.folder_id === null ? undefined : await folderById(tx, mailbox.folder_id);
     if (folder === undefined) return 'lrswiktea';
     if (!book.has(folder.account_id) || book.get(folder.account_id).authority === 'upstream') return 'lrswa';

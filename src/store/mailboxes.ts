@@ -46,6 +46,16 @@ export async function mailboxNamed(tx: ReadTx, name: string): Promise<MailboxRow
   return row;
 }
 
+/** As `mailboxNamed`, but null for a name that is listed because mailboxes are below it. */
+export async function mailboxOrParent(tx: ReadTx, name: string): Promise<MailboxRow | null> {
+  const below = await tx.get('SELECT 1 FROM mailbox WHERE substr(name, 1, ?) = ? LIMIT 1', [
+    name.length + 1,
+    `${name}/`,
+  ]);
+  const row = await tx.get<MailboxRow>('SELECT * FROM mailbox WHERE name = ?', [name]);
+  return row ?? (below === undefined ? mailboxNamed(tx, name) : null);
+}
+
 export async function mailboxById(tx: ReadTx, id: number): Promise<MailboxRow> {
   const row = await tx.get<MailboxRow>('SELECT * FROM mailbox WHERE id = ?', [id]);
   if (!row) throw new MergeboxError('nonexistent', 'the mailbox was deleted');

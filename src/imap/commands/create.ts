@@ -1,5 +1,7 @@
 import { ROLE_ATTRIBUTES, ROLES, type Role } from '../../mail/ids.js';
+import { isMergeboxError } from '../../util/errors.js';
 import { parseCreate } from '../../wire/create.js';
+import { formatText } from '../../wire/format.js';
 import { AUTHENTICATED, defineCommand } from '../command.js';
 import { no, ok } from '../reply.js';
 
@@ -12,7 +14,13 @@ export const createCommand = defineCommand({
     const role = specialUse.length === 1 ? roleOf(specialUse[0]!) : undefined;
     if (specialUse.length > 0 && role === undefined) return no('No mailbox can have that special use', 'USEATTR');
     // RFC 8474 §4.2.
-    return ok('CREATE completed', `MAILBOXID (${await session.user.create(mailbox, role)})`);
+    try {
+      return ok('CREATE completed', `MAILBOXID (${await session.user.create(mailbox, role)})`);
+    } catch (error) {
+      // RFC 6154 §5: the special use is what cannot be.
+      if (role !== undefined && isMergeboxError(error, 'cannot')) return no(formatText(error.message), 'USEATTR');
+      throw error;
+    }
   },
 });
 
