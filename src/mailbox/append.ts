@@ -52,7 +52,7 @@ export async function appendMessages(
   options: {
     account?: string;
     reason?: string;
-    /** Files into Sent what is there already as well. */
+    /** Files into Sent what its server has put there as well. */
     always?: boolean;
     /** Runs first in the same transaction. */
     before?: (tx: WriteTx) => Promise<void>;
@@ -133,8 +133,8 @@ async function appendOne(
   always: boolean,
 ): Promise<number> {
   const { account, folder } = await place(tx, context, mailbox, append, accountName, reason);
-  if (folder.role === 'sent' && !always) {
-    const filed = await filedAlready(tx, mailbox, folder, append.message);
+  if (folder.role === 'sent') {
+    const filed = await filedAlready(tx, mailbox, folder, append.message, always);
     if (filed !== null) return filed;
   }
   const [messageId] = await insertMessages(tx, [append.message]);
@@ -195,17 +195,22 @@ function requireWritable(account: AccountPolicy): void {
   }
 }
 
-/** A sent mail is filed once, whoever files it first: the server, Mergebox or the client. */
+/**
+ * A sent mail is filed once, whoever files it first: the server, Mergebox or the client. With `here` the server's copy
+ * does not count, but one that came through Mergebox does: filing is repeated after a crash.
+ */
 async function filedAlready(
   tx: WriteTx,
   mailbox: MailboxRow,
   folder: FolderRow,
   message: NewMessage,
+  here: boolean,
 ): Promise<number | null> {
   if (message.messageId === null) return null;
   const found = await tx.get<{ mirror_uid: number | null; uid: number | null }>(
     `SELECT copy.mirror_uid, entry.uid FROM message JOIN copy ON copy.message_id = message.id LEFT JOIN entry ON entry.id = copy.entry_id
-     WHERE message.match_key = ? AND copy.folder_id = ? AND copy.state IN ('live', 'pending') AND copy.mirror_uid IS NOT NULL LIMIT 1`,
+     WHERE message.match_key = ? AND copy.folder_id = ? AND copy.state IN ('live', 'pending') AND copy.mirror_uid IS NOT NULL
+     ${here ? 'AND EXISTS (SELECT 1 FROM filed_here WHERE copy_id = copy.id)' : ''} LIMIT 1`,
     [message.matchKey, folder.id],
   );
   if (!found) return null;

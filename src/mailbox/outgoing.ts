@@ -19,7 +19,7 @@ export class OutgoingMail {
     this.#context = context;
   }
 
-  /** Files a mail that was sent into the account's Sent folder; unless it is there already, but for `always`. */
+  /** Files a mail that was sent into the account's Sent folder; unless it is there already; with `always` the server's own copy does not count. */
   async fileSent(account: string, message: Buffer, always: boolean): Promise<void> {
     const reason = `submission: sent by ${this.#context.user}`;
     await appendMessages(this.#context, 'Sent', [{ bytes: message, flags: ['\\Seen'] }], { account, reason, always });
