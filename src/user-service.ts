@@ -137,7 +137,8 @@ export class UserService {
         released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
         ...selectionOf(account),
-        ...prefetchOf(account, config.limits.prefetchBytesPerSecond, { bodies: offline, cached: (id) => bodies.atHand(id), quiet }),
+        ...prefetchOf(account, config.limits.prefetchBytesPerSecond, { fetch: (place, sink) => checked.fetch(upstream, place, sink, 'background'),
+ bodies: offline, cached: (id) => bodies.atHand(id), quiet }),
       };
     });
     const sync = new UserSync(store, book, contexts, { log, firstSyncSeconds: config.limits.firstSyncSeconds });
@@ -287,7 +288,7 @@ function selectionOf(account: AccountConfig | undefined): Pick<SyncContext, 'win
 function prefetchOf(
   account: AccountConfig | undefined,
   bytesPerSecond: number,
-  parts: Pick<Prefetch, 'bodies' | 'cached' | 'quiet'>,
+  parts: Pick<Prefetch, 'bodies' | 'cached' | 'fetch' | 'quiet'>,
 ): Pick<SyncContext, 'prefetch'> {
   if (account?.protocol !== 'imap' || account.bodies === 'on-demand') return {};
   const { bodies: policy, bodyMaxBytes: maxBytes } = account;

@@ -40,12 +40,14 @@ export class CheckedBodies {
    * The bytes of one copy. Where the mail under its UID is another one than before, the copy gets new UIDs with clients
    * (what stands under a UID never changes) and `nonexistent` is thrown, as of a mail that is gone.
    */
-  async fetch(upstream: Upstream, place: BodyPlace, sink: BodySink): Promise<void> {
+  async fetch(upstream: Upstream, place: BodyPlace, sink: BodySink, priority?: 'background'): Promise<void> {
     const ref = { path: place.path, uidValidity: place.uidValidity };
     const listed = this.#inexact.has(place.accountId) ? undefined : await this.#listed(place);
-    if (listed === undefined || listed.header.length === 0) return upstream.fetchBody(ref, place.uid, sink);
+    if (listed === undefined || listed.header.length === 0) {
+      return upstream.fetchBody(ref, place.uid, sink, priority);
+    }
     const check = new HeaderCheck(listed, sink);
-    await upstream.fetchBody(ref, place.uid, check).catch((error: unknown) => {
+    await upstream.fetchBody(ref, place.uid, check, priority).catch((error: unknown) => {
       if (!check.failed || isMergeboxError(error, 'aborted')) throw error;
     });
     if (check.passed) return;
@@ -53,7 +55,7 @@ export class CheckedBodies {
     if (now === null) throw gone(place);
     if (now.size === listed.size && now.header.equals(listed.header)) {
       this.#inexact.add(place.accountId);
-      return upstream.fetchBody(ref, place.uid, sink);
+      return upstream.fetchBody(ref, place.uid, sink, priority);
     }
     this.#log.warn({ folder: place.path, uid: place.uid }, 'the server shows another mail under a known UID');
     await this.#store.write(async (tx) => {

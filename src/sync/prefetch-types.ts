@@ -1,6 +1,8 @@
 import type { OfflineBodies } from '../cache/offline-bodies.js';
 import type { StoredBody } from '../cache/stored-body.js';
+import type { BodyPlace } from '../store/messages.js';
 import type { OfflineWish } from '../store/offline.js';
+import type { BodySink } from '../upstream/port.js';
 import type { Clock } from '../util/clock.js';
 import type { Quiet } from '../util/quiet.js';
 
@@ -11,6 +13,8 @@ export interface Prefetch {
   /** What is wished for at this moment. */
   readonly wish: () => OfflineWish;
   readonly bodies: OfflineBodies;
+  /** The bytes of one copy, in the background, once they are known to be those of the mail that was listed. */
+  readonly fetch: (place: BodyPlace, sink: BodySink) => Promise<void>;
   /** What a client had fetched lately need not be fetched again. */
   readonly cached: (messageId: number) => Promise<StoredBody | null>;
   readonly bytesPerSecond: number;

@@ -110,7 +110,7 @@ export class Prefetcher {
 
   /** False when there is no room for it. */
   async #fetch({ copyId, internalDate }: Wanted, signal: AbortSignal): Promise<boolean> {
-    const { bodies, quiet, bytesPerSecond, cached } = this.#options;
+    const { bodies, quiet, bytesPerSecond, cached, fetch } = this.#options;
     const place = await this.#context.store.read((tx) => offlinePlace(tx, copyId));
     if (!place || bodies.has(String(place.messageId))) return true;
     for (let rest = quiet.rest; rest > 0; rest = quiet.rest) await this.#clock.sleep(rest, signal);
@@ -124,7 +124,7 @@ export class Prefetcher {
     }
     try {
       await bodies.save(String(place.messageId), (sink) =>
-        this.#context.upstream.fetchBody(place, place.uid, sink, 'background'),
+        fetch({ ...place, accountId: this.#context.account.id }, sink),
       );
     } catch (error) {
       // It has gone or moved, which the next pull tells; any other failure ends this pass.

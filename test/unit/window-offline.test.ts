@@ -52,12 +52,13 @@ async function prefetching(t: Test, a: FakeServer, options: Options = {}) {
     policy: 'test',
     wish: () => ({ since: null, maxBytes: 1e6, ...options.wish }),
     bodies,
+    fetch: (place, sink) => world.upstreams['a']!.fetchBody(place, place.uid, sink),
     cached: async () => null,
     bytesPerSecond: options.rate ?? 1e6,
     quiet: options.quiet ?? new Quiet(0),
     clock,
   };
-  const world = await MailWorld.open(dir, { a }, { selection: { a: { prefetch } } });
+  const world: MailWorld = await MailWorld.open(dir, { a }, { selection: { a: { prefetch } } });
   const fetched: number[] = [];
   world.upstreams['a']!.step = (call, moment) => {
     if (moment === 'before' && call.startsWith('fetch body')) fetched.push(fetched.length);
