@@ -4,16 +4,16 @@ import { adminSocketPath } from './admin/admin.js';
 import { type AdminAnswer, adminRequest } from './admin/client.js';
 import { type StatusReport, type SyncReport, statusText } from './admin/status.js';
 import { App } from './app.js';
-import { findServers } from './auto-accounts.js';
 import { hashPassword } from './auth/password.js';
+import { findServers } from './auto-accounts.js';
 import { checkUpstreams } from './check.js';
 import type { Config } from './config/config.js';
 import { loadConfig } from './config/load.js';
 import { runDemo } from './demo/demo.js';
 import { isQueueCommand, QUEUE_USAGE, queueCommand } from './queue-command.js';
+import { rebuildCommand } from './rebuild-command.js';
 import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
 import { armFaultPoint } from './util/fault.js';
-import { rebuildCommand } from './rebuild-command.js';
 import { createLog, type Log, silentLog } from './util/log.js';
 import { VERSION } from './version.js';
 

@@ -227,7 +227,7 @@ async function pinBack(tx: WriteTx, book: AccountBook, { row }: RefusedAction, e
 /** What was to go into the folder goes back as well; the folder itself goes, unless mail is left that only we have. */
 async function createBack(tx: WriteTx, book: AccountBook, action: RefusedAction, error: string): Promise<Kept | null> {
   const { row, folder } = action;
-  if (!folder || folder.state !== 'creating') return null;
+  if (folder?.state !== 'creating') return null;
   for (const waiting of await actionsInto(tx, folder)) {
     await parkAction(tx, book, waiting, `"${folder.path}" could not be made: ${error}`);
   }

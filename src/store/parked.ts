@@ -1,7 +1,7 @@
 import { addFlags, hasFlag, removeFlags } from '../mail/flags.js';
 import { MergeboxError } from '../util/errors.js';
 import type { AccountBook } from './account-book.js';
-import { type ActionKind, type ActionRow, oweFlags, owe } from './actions.js';
+import { type ActionKind, type ActionRow, owe, oweFlags } from './actions.js';
 import { copiesByIds } from './copies.js';
 import { folderById, foldersOf, insertFolder, roleFolder } from './folders.js';
 import { groupFlags, setGroupFlags } from './groups.js';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { flagList, flagText } from '../mail/flags.js';
 import { canHold } from '../mail/reconcile.js';
-import { APPEND_ALWAYS, type ActionRow, recordAttempt, removeActions } from '../store/actions.js';
+import { type ActionRow, APPEND_ALWAYS, recordAttempt, removeActions } from '../store/actions.js';
+import { bindCopy, markOwn } from '../store/bind.js';
 import { copiesByIds } from '../store/copies.js';
 import { folderById } from '../store/folders.js';
-import { bindCopy, markOwn } from '../store/bind.js';
 import { parkAction } from '../store/park.js';
 import { dropCopies } from '../store/remove.js';
 import { type CopyRow, type FolderRow, jsonIds } from '../store/rows.js';

@@ -57,7 +57,7 @@ t.test(
     );
     t.equal((await box.status()).code, 1);
     const { stdout } = await box.command(['status']);
-    t.match(stdout, /refused \d+: append to "INBOX"[^]*OVERQUOTA[^]*mergebox retry work \d+ --user alice/);
+    t.match(stdout, /refused \d+: append to "INBOX"[\s\S]*OVERQUOTA[\s\S]*mergebox retry work \d+ --user alice/);
     t.match(await box.command(['sync', '--wait', '--timeout', '20']), { code: 1, stdout: /1 actions were refused/ });
 
     const direct = await work.imap();

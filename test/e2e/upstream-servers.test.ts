@@ -229,7 +229,9 @@ t.test('a server that takes two connections is worked with two, whatever the con
   t.teardown(() => box.stop());
   await box.sync();
   const clients = await Promise.all(names.slice(0, 4).map(() => box.imap()));
-  t.teardown(() => clients.forEach((client) => client.close()));
+  t.teardown(() => {
+    for (const client of clients) client.close();
+  });
   await Promise.all(
     clients.map(async (client, n) => {
       await client.ok('SELECT INBOX');

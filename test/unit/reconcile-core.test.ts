@@ -3,11 +3,11 @@ import t from 'tap';
 import { addFlags, type FlagText, flagList, flagText, hasFlag, removeFlags } from '../../src/mail/flags.js';
 import type { Role } from '../../src/mail/ids.js';
 import {
-  agreedFlags,
   type Authority,
-  canHold,
+  agreedFlags,
   type CopyAction,
   type CopyFacts,
+  canHold,
   type DeletionPolicy,
   type Observed,
   owedChange,

@@ -11,7 +11,7 @@ import {
 } from '../../src/store/parked.js';
 import { refusal } from '../../src/upstream/errors.js';
 import { type FakeFeatures, FakeServer, FULL, mail, PLAIN } from './support/fake-server.js';
-import { MailWorld, openWorld, type WorldOptions } from './support/mail-world.js';
+import { type MailWorld, openWorld, type WorldOptions } from './support/mail-world.js';
 
 type Mails = Readonly<Record<string, readonly Buffer[]>>;
 
