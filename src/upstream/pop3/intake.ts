@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { bodyStructureWire } from '../../mail/body-structure.js';
 import { fieldValue } from '../../mail/header.js';
 import { parseMessageDate } from '../../mail/header-date.js';
@@ -7,6 +8,9 @@ import { MailSkeleton } from '../../mail/skeleton.js';
 import type { KeptLease, KeptMail, KeptWriter } from '../local-parts.js';
 import type { UpstreamMessage } from '../port.js';
 import { MAX_HEADER, WHOLE_MAIL } from './limits.js';
+
+/** Octets of a kept mail that are looked at between two turns of the event loop. */
+const STEP = 1 << 16;
 
 /** What is known of a mail once it is kept. */
 export interface Taken {
@@ -71,7 +75,11 @@ export class MailIntake {
 /** The same for a mail that is kept already. */
 export async function describe(mail: KeptMail, content: string): Promise<Taken> {
   const skeleton = new MailSkeleton();
-  for (let at = 0; at < mail.size; at += WHOLE_MAIL) skeleton.write(await mail.read(at, at + WHOLE_MAIL));
+  for (let at = 0; at < mail.size; at += STEP) {
+    skeleton.write(await mail.read(at, at + STEP));
+    // A mail of many short lines takes its time.
+    await nextTurn();
+  }
   const structure = skeleton.structure();
   return taken(skeleton.header, structure, mail.size, content);
 }

@@ -32,6 +32,9 @@ export const PAGE_BYTES = 4 << 20;
 export const IN_FLIGHT = 32;
 export const IN_FLIGHT_BYTES = 4 << 20;
 
+/** Notes remembered as written. */
+export const MAX_NOTED = 10_000;
+
 /** Days that a mail is remembered which the server shows no more. */
 export const REMEMBERED_DAYS = 90;
 

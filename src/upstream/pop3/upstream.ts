@@ -20,7 +20,7 @@ import { DEFAULT_TIMING, type Timing } from '../timing.js';
 import type { KnownMail, MailBook } from './book.js';
 import { deleteMails } from './delete.js';
 import { Pop3FolderReader } from './folder-reader.js';
-import { LINGER_MS } from './limits.js';
+import { LINGER_MS, MAX_NOTED } from './limits.js';
 import { openPop3 } from './login.js';
 import { lookAt, type Pop3Parts, type View } from './look.js';
 import { refetch } from './refetch.js';
@@ -57,6 +57,8 @@ export class Pop3Upstream implements Upstream {
   #current: Pop3Session | null = null;
   /** What the last look ended with; null when something was done here since. */
   #last: View | null = null;
+  /** Notes that were written, so that a deletion that is tried again and again writes one. */
+  readonly #noted = new Set<string>();
   /** The state that the engine has taken in. */
   #read: string | null = null;
 
@@ -266,13 +268,15 @@ export class Pop3Upstream implements Upstream {
   async #noteWhere(rows: readonly KnownMail[], mailbox: string, reason: string): Promise<void> {
     await this.#parts.files.lease(async (lease) => {
       for (const { content, seen } of rows) {
-        if (content === null) continue;
+        if (content === null || this.#noted.has(`${mailbox} ${content}`)) continue;
         const note = { mailbox, account: this.#account.id, flags: '', internalDate: seen, reason };
         await lease.keep(content);
         await lease.note(content, JSON.stringify(note));
       }
       await lease.settle();
     });
+    for (const { content } of rows) this.#noted.add(`${mailbox} ${content}`);
+    if (this.#noted.size > MAX_NOTED) this.#noted.clear();
   }
 
   /** Filed mail that comes back is known under its name at the server again. */
