@@ -58,7 +58,7 @@ interface Job {
 
 /** How many waiting writes may share one commit: bounds how long the first of them waits for the last. */
 const GROUP = 64;
-const READERS = 3;
+const READERS = 2;
 
 /**
  * The database of one user: a single writer handle behind a queue that owns BEGIN…COMMIT and lets writes that wait
@@ -111,12 +111,12 @@ export class Store {
       // Of a new file: small pages would hold one mail's envelope, structure and header and be a third empty.
       await writer.exec('PRAGMA page_size = 8192');
       await writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000');
-      await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY');
+      await writer.exec('PRAGMA foreign_keys = OFF; PRAGMA cache_size = -12000; PRAGMA temp_store = MEMORY');
       await migrate(writer);
       for (let i = 0; i < READERS; i += 1) {
         const reader = await Handle.open(file, 'read');
         readers.push(reader);
-        await reader.exec('PRAGMA busy_timeout = 10000; PRAGMA cache_size = -8000');
+        await reader.exec('PRAGMA busy_timeout = 10000; PRAGMA cache_size = -4000');
       }
       await writer.run("INSERT INTO meta (key, value) VALUES ('storeId', ?) ON CONFLICT (key) DO NOTHING", [
         randomBytes(8).toString('hex'),
