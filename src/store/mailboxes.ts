@@ -49,7 +49,7 @@ export async function mailboxNamed(tx: ReadTx, name: string): Promise<MailboxRow
 /** As `mailboxNamed`, but null for a name that is listed because mailboxes are below it. */
 export async function mailboxOrParent(tx: ReadTx, name: string): Promise<MailboxRow | null> {
   const below = await tx.get('SELECT 1 FROM mailbox WHERE substr(name, 1, ?) = ? LIMIT 1', [
-    name.length + 1,
+    [...name].length + 1,
     `${name}/`,
   ]);
   const row = await tx.get<MailboxRow>('SELECT * FROM mailbox WHERE name = ?', [name]);
