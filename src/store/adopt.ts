@@ -72,8 +72,12 @@ async function pair(tx: WriteTx, waiting: readonly Waiting[], found: readonly Ar
     waiting.map((copy) => copy.message_id),
     { header: true },
   );
-  const contents = new Map(waiting.map((copy) => [copy, contentOf(headers.get(copy.message_id)?.header, copy.size)]));
-  const contentsFound = new Map(found.map((each) => [each, contentOf(each.message.header, each.message.size)]));
+  const contents = new Map(
+    waiting.map((copy) => [copy, contentOf(headers.get(copy.message_id)?.header, copy.message_id_text, copy.size)]),
+  );
+  const contentsFound = new Map(
+    found.map((each) => [each, contentOf(each.message.header, each.message.messageId, each.message.size)]),
+  );
   const shapes = groupBy(waiting, (copy) => `${contents.get(copy)} ${copy.internal_date}`);
   const isClear = (copy: Waiting, shape: string): boolean =>
     copy.message_id_text !== null || new Set(shapes.get(shape)!.map((each) => each.message_id)).size === 1;
@@ -113,6 +117,7 @@ async function pair(tx: WriteTx, waiting: readonly Waiting[], found: readonly Ar
   return matches;
 }
 
-function contentOf(header: Buffer | undefined, size: number): string {
-  return `${header === undefined ? '' : hash('sha256', header, 'base64')} ${size}`;
+/** Sizes of parts stand in the identity already; that of the whole is a lie at some servers. */
+function contentOf(header: Buffer | undefined, messageId: string | null, size: number): string {
+  return `${header === undefined ? '' : hash('sha256', header, 'base64')} ${messageId === null ? size : ''}`;
 }

@@ -419,3 +419,27 @@ t.test('removals of long ago are forgotten; who asks for them is told all UIDs t
   t.same(await told(modSeq), all);
   t.same(await told(recent), last);
 });
+
+t.test(
+  'a folder that holds all mail again doubles nothing, and a mail that leaves INBOX for it is archived',
+  async (t) => {
+    const made = servers();
+    const all = made.work.create('All Mail');
+    all.virtual = true;
+    for (const { bytes } of made.work.folder('INBOX').messages) all.add(bytes);
+    const world = await settled(t, made);
+    const inbox = await world.entries('INBOX');
+    t.same(inbox.map(({ subject }) => subject).sort(), ['both', 'both again']);
+    t.equal((await world.entries('Accounts/work/All Mail')).length, 2);
+      made.work.folder('INBOX').remove([1]);
+    await world.settle();
+    t.equal((await world.uids('INBOX', 'both')).length, 1, 'the other account still has it in INBOX');
+    t.ok(made.home.contents().includes('INBOX: both []'), 'no deletion');
+    all.remove([2]);
+    made.work.folder('INBOX').remove([2]);
+    await world.settle().catch(() => undefined);
+    for (const engine of world.sync.engines) await engine.release();
+    await world.settle();
+    t.ok(made.home.contents().includes('Trash: both again []'), 'gone from all mail as well: a deletion');
+  },
+);
