@@ -159,6 +159,7 @@ async function verify(
   const movedOn = stored === null && (await isFiledElsewhere(context, target!, target!.arrived, pull));
   faultPoint('append.verified');
   await context.store.write(async (tx) => {
+    // Only now: until it is verified, it tells since when it may have been moved on.
     if (row.attempts === 0) await markOwn(tx, [target!.id]);
     // An account for which Mergebox decides is put back from its bytes.
     if (same && context.account.authority !== 'mergebox') {
