@@ -1,7 +1,6 @@
 import type { AccountConfig } from '../../config/config.js';
 import { MergeboxError } from '../../util/errors.js';
 import type { Log } from '../../util/log.js';
-import { Mutex } from '../../util/mutex.js';
 import { INBOX, LocalUpstream, pour } from '../local.js';
 import type { KeptFiles, Shelf } from '../local-parts.js';
 import type {
@@ -20,11 +19,10 @@ import { DEFAULT_TIMING, type Timing } from '../timing.js';
 import type { KnownMail, MailBook } from './book.js';
 import { deleteMails } from './delete.js';
 import { Pop3FolderReader } from './folder-reader.js';
-import { LINGER_MS, MAX_NOTED } from './limits.js';
-import { openPop3 } from './login.js';
-import { lookAt, type Pop3Parts, type View } from './look.js';
+import { MAX_NOTED } from './limits.js';
+import type { Pop3Parts } from './look.js';
+import { Maildrop } from './maildrop.js';
 import { refetch } from './refetch.js';
-import { Pop3Session } from './session.js';
 
 export interface Pop3UpstreamOptions {
   readonly account: AccountConfig;
@@ -35,39 +33,24 @@ export interface Pop3UpstreamOptions {
   readonly timing?: Partial<Timing>;
 }
 
-/** A session that has looked at the maildrop and waits a moment for somebody to read it. */
-interface Standing {
-  readonly session: Pop3Session;
-  readonly view: View;
-  readonly timer: NodeJS.Timeout;
-}
-
 /**
- * A POP3 account: its maildrop is INBOX, everything else are folders that live here. One session at a time, since the
- * server locks the maildrop (RFC 1939 §4); a session that reads never deletes, and one that deletes does nothing else.
+ * A POP3 account: its maildrop is INBOX, everything else are folders that live here. A session that reads never deletes,
+ * and one that deletes does nothing else.
  */
 export class Pop3Upstream implements Upstream {
   readonly #account: AccountConfig;
-  readonly #timing: Timing;
   readonly #parts: Pop3Parts;
   readonly #local: LocalUpstream;
-  readonly #turns = new Mutex();
-  #calledOff = new AbortController();
-  #standing: Standing | null = null;
-  #current: Pop3Session | null = null;
-  /** What the last look ended with; null when something was done here since. */
-  #last: View | null = null;
+  readonly #maildrop: Maildrop;
   /** Notes that were written, so that a deletion that is tried again and again writes one. */
   readonly #noted = new Set<string>();
-  /** The state that the engine has taken in. */
-  #read: string | null = null;
 
   constructor({ account, shelf, files, book, log, timing }: Pop3UpstreamOptions) {
     this.#account = account;
-    this.#timing = { ...DEFAULT_TIMING, ...timing };
     const keepsMissing = account.authority === 'mergebox' || account.onUpstreamDelete === 'keep';
     this.#parts = { shelf, files, book, log, keepsMissing };
     this.#local = new LocalUpstream(shelf, files);
+    this.#maildrop = new Maildrop(account, { ...DEFAULT_TIMING, ...timing }, this.#parts);
   }
 
   /** Local folders are at hand whatever the server does; the server is first met by a look at INBOX. */
@@ -82,34 +65,15 @@ export class Pop3Upstream implements Upstream {
   async status(paths: readonly string[]): Promise<ReadonlyMap<string, FolderState>> {
     const states = new Map(await this.#local.status(paths));
     if (!paths.includes(INBOX)) return states;
-    const { state } = await this.#turn(async (signal) => {
-      await this.#endStanding();
-      const { session, view } = await this.#look(signal);
-      if (nameOf(view) === this.#read) await session.leave();
-      else this.#stand(session, view);
-      return view;
-    });
+    const { state } = await this.#maildrop.look();
     return states.set(INBOX, state);
   }
 
   read<T>(path: string, since: FolderCursor | null, use: (folder: FolderReader) => Promise<T>): Promise<T> {
     if (path !== INBOX) return this.#local.read(path, since, use);
-    return this.#turn(async (signal) => {
-      const { session, view } = this.#takeStanding() ?? (await this.#look(signal));
-      try {
-        const result = await this.#parts.files.lease((lease) =>
-          use(new Pop3FolderReader(view, session, lease, this.#parts)),
-        );
-        this.#read = nameOf(view);
-        // Everything is durable by now: some servers delete what was read when a session ends well.
-        await session.leave();
-        return result;
-      } catch (error) {
-        this.#last = null;
-        session.close();
-        throw error;
-      }
-    });
+    return this.#maildrop.visit((session, view) =>
+      this.#parts.files.lease((lease) => use(new Pop3FolderReader(view, session, lease, this.#parts))),
+    );
   }
 
   /** From our own files; what is damaged there is read from the server again. */
@@ -120,7 +84,7 @@ export class Pop3Upstream implements Upstream {
     const mail = await files.get(content).catch(() => null);
     if (mail !== null) return pour(mail, sink);
     const rows = (await book.all()).filter((row) => row.content === content);
-    await this.#alone(async (session) => {
+    await this.#maildrop.alone(async (session) => {
       await refetch(session, rows, content, files);
       await session.leave();
     });
@@ -156,7 +120,7 @@ export class Pop3Upstream implements Upstream {
   }
 
   append(path: string): Promise<{ uidValidity: number; uid: number }> {
-    if (path === INBOX) this.#last = null;
+    if (path === INBOX) this.#maildrop.changed();
     return this.#local.append(path);
   }
 
@@ -189,12 +153,7 @@ export class Pop3Upstream implements Upstream {
   }
 
   async disconnect(): Promise<void> {
-    this.#calledOff.abort();
-    this.#calledOff = new AbortController();
-    const aborted = new MergeboxError('aborted', 'the connection is being closed');
-    this.#takeStanding()?.session.close(aborted);
-    this.#current?.close(aborted);
-    this.#last = null;
+    this.#maildrop.disconnect();
   }
 
   async retirable(): Promise<readonly number[]> {
@@ -233,7 +192,7 @@ export class Pop3Upstream implements Upstream {
         ? wanted.has(row.uid) && row.state !== 'left'
         : row.state === 'filed' && row.content !== null && contents.has(row.content),
     );
-    if (path === INBOX) this.#last = null;
+    if (path === INBOX) this.#maildrop.changed();
     if (going.length === 0) return;
     const kept = await shelf.filed(going.flatMap(({ content }) => content ?? []));
     const filed = going.filter(({ content }) => content !== null && kept.has(content));
@@ -261,7 +220,7 @@ export class Pop3Upstream implements Upstream {
   ): Promise<void> {
     if (rows.length === 0) return;
     if (keptIn !== null) await this.#noteWhere(rows, keptIn, authorised.reason);
-    await this.#alone((session) => deleteMails(session, rows, authorised, this.#parts.log));
+    await this.#maildrop.alone((session) => deleteMails(session, rows, authorised, this.#parts.log));
   }
 
   /** What no server has any more must find its way back without a database, too. */
@@ -281,7 +240,7 @@ export class Pop3Upstream implements Upstream {
 
   /** Filed mail that comes back is known under its name at the server again. */
   async #returnToInbox(ref: FolderRef, { uids }: CopyUids): Promise<void> {
-    this.#last = null;
+    this.#maildrop.changed();
     const { shelf, book } = this.#parts;
     const filed = (await book.all()).filter(({ state, content }) => state === 'filed' && content !== null);
     if (filed.length === 0) return;
@@ -298,88 +257,9 @@ export class Pop3Upstream implements Upstream {
 
   async #save(rows: readonly KnownMail[]): Promise<void> {
     if (rows.length === 0) return;
-    this.#last = null;
+    this.#maildrop.changed();
     await this.#parts.book.save(rows);
   }
-
-  /** Runs `task` when no other session is open; called off by `disconnect`, also while it waits. */
-  #turn<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { signal } = this.#calledOff;
-    return this.#turns.run(async () => {
-      if (signal.aborted) throw new MergeboxError('aborted', 'look at the maildrop: called off');
-      try {
-        return await task(signal);
-      } finally {
-        this.#current = null;
-      }
-    });
-  }
-
-  /** Runs `task` in a session of its own. */
-  #alone<T>(task: (session: Pop3Session) => Promise<T>): Promise<T> {
-    return this.#turn(async (signal) => {
-      await this.#endStanding();
-      this.#last = null;
-      const session = await this.#open(signal);
-      try {
-        return await task(session);
-      } finally {
-        session.close();
-      }
-    });
-  }
-
-  async #open(signal: AbortSignal): Promise<Pop3Session> {
-    const session = new Pop3Session(await openPop3(this.#account, this.#timing, signal));
-    this.#current = session;
-    return session;
-  }
-
-  async #look(signal: AbortSignal): Promise<{ session: Pop3Session; view: View }> {
-    const session = await this.#open(signal);
-    try {
-      const view = await lookAt(session, this.#parts, this.#last);
-      this.#last = view;
-      return { session, view };
-    } catch (error) {
-      this.#last = null;
-      session.close();
-      throw error;
-    }
-  }
-
-  #stand(session: Pop3Session, view: View): void {
-    const timer = setTimeout(() => void this.#turns.run(() => this.#endStanding()), LINGER_MS);
-    timer.unref();
-    this.#standing = { session, view, timer };
-  }
-
-  #takeStanding(): Standing | null {
-    const standing = this.#standing;
-    this.#standing = null;
-    if (standing === null) return null;
-    clearTimeout(standing.timer);
-    this.#current = standing.session;
-    return standing.session.closed || standing.view !== this.#last ? this.#dismiss(standing.session) : standing;
-  }
-
-  #dismiss(session: Pop3Session): null {
-    session.close();
-    return null;
-  }
-
-  async #endStanding(): Promise<void> {
-    const standing = this.#standing;
-    this.#standing = null;
-    if (standing === null) return;
-    clearTimeout(standing.timer);
-    await standing.session.leave();
-  }
-}
-
-/** Equal for views that show the same. */
-function nameOf({ state }: View): string {
-  return `${state.highestModSeq} ${state.exists}`;
 }
 
 /** As far as the last look told. */
