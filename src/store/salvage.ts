@@ -1,9 +1,12 @@
 import { errorText, isMergeboxError } from '../util/errors.js';
 import { Handle, type SqlValue } from './driver.js';
 import { migrate } from './migrate.js';
+import { valueBatches } from './rows.js';
 
 /** Rows of a damaged database that are read and written at once. */
 const PAGE = 200;
+/** Rows of one statement. */
+const BATCH = 50;
 
 /** What could be read of one table. */
 export interface TableReport {
@@ -95,6 +98,11 @@ async function copyTable(source: Handle, goal: Handle, table: string): Promise<T
   let damage: string | null = null;
   await goal.exec('BEGIN');
   if (table === 'meta') await goal.exec('DELETE FROM meta');
+  if (await isWithoutRowid(goal, table)) {
+    const copied = await copyByOffset(source, goal, table);
+    await goal.exec('COMMIT');
+    return copied;
+  }
   let limit = PAGE;
   for (let from: number | null = Number.MIN_SAFE_INTEGER; from !== null; ) {
     const page: readonly Row[] | Error = await readRows(source, table, from, limit);
@@ -116,6 +124,27 @@ async function copyTable(source: Handle, goal: Handle, table: string): Promise<T
   return { table, rows, damage };
 }
 
+async function isWithoutRowid(db: Handle, table: string): Promise<boolean> {
+  const [row] = await db.all<{ wr: number }>('SELECT wr FROM pragma_table_list WHERE name = ?', [table]);
+  return row?.wr === 1;
+}
+
+/** Up to the first damage: such a table is one index, and there is no telling where it goes on. */
+async function copyByOffset(source: Handle, goal: Handle, table: string): Promise<TableReport> {
+  let damage: string | null = null;
+  for (let rows = 0; ; ) {
+    try {
+      const page = await source.all<Row>(`SELECT * FROM ${table} LIMIT ${PAGE} OFFSET ?`, [rows]);
+      if (page.length === 0) return { table, rows, damage };
+      damage = (await insertRows(goal, table, page)) ?? damage;
+      rows += page.length;
+    } catch (error) {
+      if (!isMergeboxError(error, 'corrupt')) throw error;
+      return { table, rows, damage: error.message };
+    }
+  }
+}
+
 const ROW = 'salvage_row';
 
 /** Rows from that row id on; an error when a page that holds them is damaged. */
@@ -132,13 +161,15 @@ async function readRows(source: Handle, table: string, from: number, limit: numb
 /** A row id from which on rows can be read again, none of them before it; null when there is none. */
 async function nextReadable(source: Handle, table: string, damaged: number): Promise<number | null> {
   const readable = async (from: number): Promise<boolean> => Array.isArray(await readRows(source, table, from, 1));
+  // Row ids begin with 1, but for those that are hashes.
+  const start = Math.max(damaged, 0);
   let step = 1;
-  while (!(await readable(damaged + step))) {
+  while (!(await readable(start + step))) {
     step *= 2;
-    if (damaged + step > Number.MAX_SAFE_INTEGER) return null;
+    if (start + step > Number.MAX_SAFE_INTEGER) return null;
   }
-  let bad = damaged + Math.floor(step / 2);
-  let good = damaged + step;
+  let bad = start + Math.floor(step / 2);
+  let good = start + step;
   while (good - bad > 1) {
     const middle = bad + Math.floor((good - bad) / 2);
     if (await readable(middle)) good = middle;
@@ -150,17 +181,26 @@ async function nextReadable(source: Handle, table: string, damaged: number): Pro
 /** Null when all of them went in; rows that break a constraint are left out. */
 async function insertRows(goal: Handle, table: string, rows: readonly Row[]): Promise<string | null> {
   let damage: string | null = null;
-  for (const { [ROW]: _, ...row } of rows) {
-    const columns = Object.keys(row);
-    try {
-      await goal.run(
-        `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
-        Object.values(row),
-      );
-    } catch (error) {
-      if (!isMergeboxError(error, 'unavailable', 'limit')) throw error;
-      damage = errorText(error);
-    }
+  for (const batch of valueBatches(rows, BATCH)) {
+    const failed = await insertBatch(goal, table, batch);
+    if (failed === null) continue;
+    damage = failed;
+    if (batch.length > 1) for (const row of batch) await insertBatch(goal, table, [row]);
   }
   return damage;
+}
+
+async function insertBatch(goal: Handle, table: string, rows: readonly Row[]): Promise<string | null> {
+  const columns = Object.keys(rows[0]!).filter((column) => column !== ROW);
+  const places = `(${columns.map(() => '?').join(', ')})`;
+  try {
+    await goal.run(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES ${rows.map(() => places).join(', ')}`,
+      rows.flatMap((row) => columns.map((column) => row[column]!)),
+    );
+    return null;
+  } catch (error) {
+    if (!isMergeboxError(error, 'unavailable', 'limit')) throw error;
+    return errorText(error);
+  }
 }

@@ -27,6 +27,8 @@ export const LAYERS: Readonly<Record<string, LayerRule>> = {
 /** The places that join all parts; no layer imports them. */
 const JOINING = new Set([
   'account-command.ts',
+  'rebuild-command.ts',
+  'rebuild-user.ts',
   'account-probe.ts',
   'demo',
   'app.ts',

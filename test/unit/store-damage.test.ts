@@ -11,6 +11,8 @@ import { silentLog } from '../../src/util/log.js';
 import { FakeServer, FULL, mail } from './support/fake-server.js';
 import { copyDir, MailWorld, scratch, type Servers } from './support/mail-world.js';
 
+t.setTimeout(300_000);
+
 const MAILS = 180;
 
 function makeServers(): Servers {
@@ -219,7 +221,7 @@ async function damageAndRebuild(t: Test, left: Left, { damage, keeps }: Kind): P
 
   const { aside, mending, losses } = await rebuild(left.dir);
   t.same(await readFile(path.join(aside!, 'mergebox.db')), broken, 'kept');
-  t.equal(mending === null, keeps === 'nothing', losses.join('; '));
+  t.equal(mending === null, keeps === 'nothing', `${losses.join('; ')}: ${JSON.stringify(mending)}`);
 
   const world = await serve(left);
   t.equal(left.servers['work']!.folder('INBOX').messages.length, MAILS + 1, 'the appended mail is uploaded, once');
