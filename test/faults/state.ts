@@ -97,9 +97,11 @@ export async function lookAtDisk(scene: Scene): Promise<{ faults: string[]; ledg
     );
     const orphans = files.filter((name) => !needed.some(({ pinned }) => name.startsWith(pinned)));
     const actions = await store.read((tx) => tx.all('SELECT * FROM action'));
+    // A mark destroys nothing yet; one that a crash kept from being acknowledged is found set, and stays unwritten.
     const ledger = await store.read((tx) =>
       tx.all<{ line: string }>(
-        "SELECT DISTINCT account || ' ' || folder || ' ' || uid || ' ' || kind AS line FROM ledger ORDER BY line",
+        "SELECT DISTINCT account || ' ' || folder || ' ' || uid || ' ' || kind AS line FROM ledger
+         WHERE kind <> 'mark' ORDER BY line",
       ),
     );
     return {
