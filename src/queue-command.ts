@@ -22,7 +22,7 @@ const OPTIONS = {
 export type AskQueue = (config: string | undefined, body: Readonly<Record<string, unknown>>) => Promise<unknown>;
 
 /** Mails asked for at once. */
-const PAGE = 2_000;
+const PAGE = 5_000;
 
 /** Whether the arguments are of `mergebox queue …`, which has options of its own. */
 export function isQueueCommand(args: readonly string[]): boolean {

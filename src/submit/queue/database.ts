@@ -186,7 +186,8 @@ export class QueueDatabase {
     const [row] = await this.#read<{ json: string; last: number | null }>(
       `SELECT json_group_array(json_object('id', id, 'state', state, 'account', account, 'viaRelay', via_relay, 'sender', sender,
          'to', recipients ->> '$[0].address', 'recipients', json_array_length(recipients),
-         'open', (SELECT COUNT(*) FROM json_each(recipients) WHERE value ->> 'state' IN ('waiting', 'sent')),
+         'open', CASE json_array_length(recipients) WHEN 1 THEN recipients ->> '$[0].state' IN ('waiting', 'sent')
+           ELSE (SELECT COUNT(*) FROM json_each(recipients) WHERE value ->> 'state' IN ('waiting', 'sent')) END,
          'size', size, 'created', created, 'nextTry', next_try, 'attempts', attempts, 'priority', priority,
          'error', error, 'repeated', repeated)) AS json, MAX(id) AS last
        FROM (SELECT * FROM mail WHERE id > ? ORDER BY id LIMIT ?)`,
