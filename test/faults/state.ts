@@ -100,8 +100,8 @@ export async function lookAtDisk(scene: Scene): Promise<{ faults: string[]; ledg
     // A mark destroys nothing yet; one that a crash kept from being acknowledged is found set, and stays unwritten.
     const ledger = await store.read((tx) =>
       tx.all<{ line: string }>(
-        "SELECT DISTINCT account || ' ' || folder || ' ' || uid || ' ' || kind AS line FROM ledger
-         WHERE kind <> 'mark' ORDER BY line",
+        `SELECT DISTINCT account || ' ' || folder || ' ' || uid || ' ' || kind AS line FROM ledger
+         WHERE kind <> 'mark' ORDER BY line`,
       ),
     );
     return {
