@@ -110,6 +110,10 @@ export class UserService {
       const upstream = upstreams.get(place.accountId);
       if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
       await quiet.during(() => checked.fetch(upstream, place, sink));
+    }, async (place, wanted) => {
+      const ref = { path: place.path, uidValidity: place.uidValidity };
+      const upstream = upstreams.get(place.accountId);
+      return quiet.during(async () => (await upstream?.fetchPart?.(ref, place.uid, wanted)) ?? null);
     });
     const contexts = book.all().map((policy): SyncContext => {
       const account = user.accounts.find(({ id }) => id === policy.name);

@@ -195,6 +195,11 @@ export interface Mailbox {
   /** Throws `nonexistent` when expunged, `unavailable` when the bytes are out of reach now. */
   body(uid: number): Promise<MessageBody>;
   /**
+   * Up to `count` octets from `start` of BODY[`section`], shorter where it ends, where that spares the rest of a large
+   * mail; null when `body` is the better way.
+   */
+  part?(uid: number, section: string, start: number, count: number): Promise<Buffer | null>;
+  /**
    * Durable when it resolves, and `listing` shows it. Account keywords in `flags` are ignored.
    * \Seen set by a FETCH comes through here as well.
    */

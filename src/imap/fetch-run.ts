@@ -12,6 +12,7 @@ import { ConnectionEnded } from './connection-ended.js';
 import type { BinaryItem, FetchPlan, SectionItem } from './fetch-plan.js';
 import { no, ok, type Reply } from './reply.js';
 import type { Selected } from './selected.js';
+import { remotePieces } from './remote-piece.js';
 import type { Session } from './session.js';
 
 /** The sections of one message with their octets, in the order of the plan. */
@@ -117,6 +118,10 @@ export class FetchRun {
   async #sections(metadata: Metadata): Promise<Sections> {
     const { mailbox, trees } = this.#selected;
     const { uid } = metadata;
+    const remote = mailbox.part === undefined ? null : await remotePieces(mailbox, uid, this.#plan);
+    if (remote !== null) {
+      return { ...NO_SECTIONS, pieces: new Map([...this.#headerSections(metadata).pieces, ...remote]) };
+    }
     const source = new BodySource(await mailbox.body(uid), trees.get(uid) ?? null);
     const pieces = new Map<SectionItem, Piece | null>(this.#headerSections(metadata).pieces);
     const parts = new Map<BinaryItem, BinaryPart | null>();

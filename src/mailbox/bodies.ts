@@ -3,12 +3,34 @@ import type { BodyCache, BodyFetch } from '../cache/body-cache.js';
 import type { PinnedFiles } from '../cache/pinned-files.js';
 import type { StoredBody } from '../cache/stored-body.js';
 import { type BodyPlace, placesOf } from '../store/messages.js';
+import { metadataOf } from '../store/metadata.js';
 import type { Store } from '../store/store.js';
 import { correctSize } from '../store/true-size.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 
 /** Fetches the bytes of one copy from its server. */
 export type FetchCopy = (place: BodyPlace, sink: Parameters<BodyFetch>[0]) => Promise<void>;
+
+/** A range of a section from a copy's server; null when it cannot give just that. */
+export type FetchPart = (
+  place: BodyPlace,
+  wanted: {
+    readonly section: string;
+    readonly start: number;
+    readonly count: number;
+    /** As the mail was listed. */
+    readonly size: number;
+    readonly header: Buffer;
+  },
+) => Promise<Buffer | null>;
+
+/** Smaller mails are fetched whole. */
+const MIN_PARTED = 1 << 20;
+/** Octets taken of one mail in parts until the rest is worth having, and what each part counts for besides its own. */
+const MAX_PARTS = 4 << 20;
+const PART_COST = 1 << 16;
+/** Mails of which the parts are counted. */
+const REMEMBERED = 1_000;
 
 /** How often a mail that is on its way from one folder to another is looked for, and the pause between, ms. */
 const TRIES = 5;
@@ -20,8 +42,11 @@ export class Bodies {
   readonly #cache: BodyCache;
   readonly #pinned: PinnedFiles;
   readonly #fetch: FetchCopy;
+  readonly #fetchPart: FetchPart | null;
+  readonly #spent = new Map<number, number>();
 
-  constructor(store: Store, cache: BodyCache, pinned: PinnedFiles, fetch: FetchCopy) {
+  constructor(store: Store, cache: BodyCache, pinned: PinnedFiles, fetch: FetchCopy, fetchPart: FetchPart | null = null) {
+    this.#fetchPart = fetchPart;
     this.#store = store;
     this.#cache = cache;
     this.#pinned = pinned;
@@ -73,6 +98,29 @@ export class Bodies {
           return (await this.load(messageId)).read(start, end);
         }),
     };
+  }
+
+  /**
+   * A range of a section straight from a server, for a large mail that is not at hand; null when the whole is to be had
+   * instead, also because so much of it was asked for already that it will be.
+   */
+  async part(messageId: number, section: string, start: number, count: number): Promise<Buffer | null> {
+    const spent = this.#spent.get(messageId) ?? 0;
+    if (this.#fetchPart === null || spent + count > MAX_PARTS || (await this.atHand(messageId)) !== null) return null;
+    const found = await this.#store.read((tx) => placesOf(tx, messageId));
+    if (!found || found.size < MIN_PARTED) return null;
+    const header = (await this.#store.read((tx) => metadataOf(tx, [messageId], { header: true }))).get(messageId)?.header;
+    if (header === undefined) return null;
+    for (const place of found.places) {
+      const wanted = { section, start, count, size: found.size, header };
+      const bytes = await this.#fetchPart(place, wanted).catch(() => null);
+      if (bytes === null) continue;
+      this.#spent.delete(messageId);
+      this.#spent.set(messageId, spent + bytes.length + PART_COST);
+      if (this.#spent.size > REMEMBERED) this.#spent.delete(this.#spent.keys().next().value!);
+      return bytes;
+    }
+    return null;
   }
 
   /** The whole message in memory. */

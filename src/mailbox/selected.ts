@@ -187,6 +187,13 @@ export class SelectedMailbox {
     return body;
   }
 
+  /** A range of a section without the rest of the mail; null when the whole is to be had instead. */
+  async part(uid: number, section: string, start: number, count: number): Promise<Buffer | null> {
+    const index = this.listing.indexOf(uid);
+    if (index < 0) return null;
+    return this.#context.bodies.part(this.listing.messages[index]!, section, start, count);
+  }
+
   async store(
     uids: readonly number[],
     mode: 'add' | 'remove' | 'replace',

@@ -4,7 +4,7 @@ import type { LiteralSink } from '../wire/response-framer.js';
 import { stringContent } from '../wire/response-scan.js';
 import { abortedError } from './errors.js';
 import { saysExpunged } from './folder-reader.js';
-import type { BodySink, FolderRef } from './port.js';
+import type { BodySink, FolderRef, PartWanted } from './port.js';
 import type { CommandHandler, ReaderConnection } from './reader-connection.js';
 import type { ReaderSession } from './reader-session.js';
 
@@ -37,6 +37,38 @@ async function fetchOnce(session: ReaderSession, ref: FolderRef, uid: number, si
   await transfer.drained();
   if (transfer.failure !== null) throw transfer.failure.error;
   return transfer.done;
+}
+
+/**
+ * A range of a section; shorter where the section ends. Null when the server has no such section, gives more than was
+ * asked for, or has another message there now.
+ */
+export async function fetchPart(
+  session: ReaderSession,
+  ref: FolderRef,
+  uid: number,
+  { section, start, count, size, header }: PartWanted,
+): Promise<Buffer | null> {
+  await session.ensure(ref);
+  const chunks: Buffer[] = [];
+  let octets = 0;
+  const transfer = new PartTransfer(session.connection, uid, {
+    start: (announced) => {
+      if (announced > count) throw new MergeboxError('protocol', `the server sends ${announced} of ${count} octets`);
+    },
+    chunk: (bytes) => {
+      octets += bytes.length;
+      chunks.push(Buffer.from(bytes));
+    },
+  });
+  const item = `BODY.PEEK[${section}]<${start}.${count}>`;
+  // The header shows whether it is still the mail that was listed; it comes first, so that a literal behind it is known.
+  const items = `UID RFC822.SIZE BODY.PEEK[HEADER] ${item}`;
+  await session.connection.run(`fetch ${section} of ${uid}`, `UID FETCH ${uid} (${items})`, transfer);
+  await transfer.drained();
+  const same = transfer.size === size && transfer.header?.equals(header) === true;
+  const whole = transfer.failure === null && transfer.done && same && octets <= count;
+  return whole ? Buffer.concat(chunks) : null;
 }
 
 /** Hands a body on as it comes, and holds the server back while the sink is busy. */
@@ -113,6 +145,18 @@ class BodyTransfer implements CommandHandler {
     } catch (error) {
       this.failure = { error };
     }
+  }
+}
+
+/** Notes the size and the header of the whole message beside the part; a header that is streamed is too large. */
+class PartTransfer extends BodyTransfer {
+  size = -1;
+  header: Buffer | null = null;
+
+  override fetch(bytes: Buffer, items: FetchItems): boolean {
+    if (items.size !== -1) this.size = items.size;
+    if (items.headerStart !== -1) this.header = literalCopy(bytes, items.headerStart, items.headerEnd);
+    return super.fetch(bytes, items);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Role } from '../mail/ids.js';
 import { type Clock, systemClock } from '../util/clock.js';
 import { isMergeboxError } from '../util/errors.js';
 import type { Log } from '../util/log.js';
-import { fetchBody } from './body-fetch.js';
+import { fetchBody, fetchPart } from './body-fetch.js';
 import { connectSocket } from './connector.js';
 import { LaneFolderReader } from './folder-reader.js';
 import { foldersWithRoles } from './folder-roles.js';
@@ -20,6 +20,7 @@ import type {
   FolderReader,
   FolderRef,
   FolderState,
+  PartWanted,
   Upstream,
   UpstreamAppend,
   UpstreamFeatures,
@@ -127,6 +128,10 @@ class ImapUpstream implements Upstream {
       if (begun || other === undefined || !isMergeboxError(error, 'connection')) throw error;
       await other.run('body', job);
     }
+  }
+
+  fetchPart(ref: FolderRef, uid: number, wanted: PartWanted): Promise<Buffer | null> {
+    return this.#bodyLane().run('body', (session) => fetchPart(session, ref, uid, wanted));
   }
 
   async storeFlags(

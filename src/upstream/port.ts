@@ -24,6 +24,12 @@ export interface Upstream {
    */
   fetchBody(ref: FolderRef, uid: number, sink: BodySink, priority?: 'background'): Promise<void>;
 
+  /**
+   * A range of a section of one message, for a mail of which the rest is not wanted; null when the server cannot give just
+   * that. Absent where a mail can only be had whole. Throws `uidvalidity`.
+   */
+  fetchPart?(ref: FolderRef, uid: number, wanted: PartWanted): Promise<Buffer | null>;
+
   /** Sets and clears flags; `add` may hold \Deleted only when `authorised` is given. UIDs that are gone are no error. */
   storeFlags(ref: FolderRef, uids: readonly number[], change: FlagChange, authorised?: Authorisation): Promise<void>;
   /** UID COPY. The map holds source → target UIDs when the server told (UIDPLUS), else null. */
@@ -93,6 +99,15 @@ export interface UpstreamFolder {
   readonly virtual: boolean;
   readonly selectable: boolean;
   readonly subscribed: boolean;
+}
+
+/** `count` octets from `start` of BODY[`section`] of the message that was listed with this RFC822.SIZE and header. */
+export interface PartWanted {
+  readonly section: string;
+  readonly start: number;
+  readonly count: number;
+  readonly size: number;
+  readonly header: Buffer;
 }
 
 export interface FolderRef {
