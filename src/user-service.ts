@@ -106,20 +106,33 @@ export class UserService {
     const quiet = new Quiet(QUIET_MS);
     const upstreams = new Map<number, Upstream>();
     const checked = new CheckedBodies({ store, book, dedupe: user.dedupe, log: log.child({ user: user.name }) });
-    const bodies = new Bodies(store, cache, pinned, async (place, sink) => {
-      const upstream = upstreams.get(place.accountId);
-      if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
-      await quiet.during(() => checked.fetch(upstream, place, sink));
-    }, async (place, wanted) => {
-      const ref = { path: place.path, uidValidity: place.uidValidity };
-      const upstream = upstreams.get(place.accountId);
-      return quiet.during(async () => (await upstream?.fetchPart?.(ref, place.uid, wanted)) ?? null);
-    });
+    const bodies = new Bodies(
+      store,
+      cache,
+      pinned,
+      async (place, sink) => {
+        const upstream = upstreams.get(place.accountId);
+        if (!upstream) throw new MergeboxError('unavailable', 'the account is not running');
+        await quiet.during(() => checked.fetch(upstream, place, sink));
+      },
+      async (place, wanted) => {
+        const ref = { path: place.path, uidValidity: place.uidValidity };
+        const upstream = upstreams.get(place.accountId);
+        return quiet.during(async () => (await upstream?.fetchPart?.(ref, place.uid, wanted)) ?? null);
+      },
+    );
     const contexts = book.all().map((policy): SyncContext => {
       const account = user.accounts.find(({ id }) => id === policy.name);
       const accountLog = log.child({ user: user.name, account: policy.name });
       if (!account) accountLog.warn('not configured any more: its mail, which is only here, stays as a local account');
-      const upstream = upstreamOf(account, { store, pinned, accountId: policy.id, log: accountLog, config, user: user.name });
+      const upstream = upstreamOf(account, {
+        store,
+        pinned,
+        accountId: policy.id,
+        log: accountLog,
+        config,
+        user: user.name,
+      });
       upstreams.set(policy.id, upstream);
       return {
         account: policy,
@@ -141,8 +154,12 @@ export class UserService {
         released: (sha256) => sweeper.release(sha256),
         guard: { share: config.limits.holdShare, count: config.limits.holdCount },
         ...selectionOf(account),
-        ...prefetchOf(account, config.limits.prefetchBytesPerSecond, { fetch: (place, sink) => checked.fetch(upstream, place, sink, 'background'),
- bodies: offline, cached: (id) => bodies.atHand(id), quiet }),
+        ...prefetchOf(account, config.limits.prefetchBytesPerSecond, {
+          fetch: (place, sink) => checked.fetch(upstream, place, sink, 'background'),
+          bodies: offline,
+          cached: (id) => bodies.atHand(id),
+          quiet,
+        }),
       };
     });
     const sync = new UserSync(store, book, contexts, { log, firstSyncSeconds: config.limits.firstSyncSeconds });
@@ -272,7 +289,14 @@ function refusedAction(user: string, account: string, action: ParkedAction): Ref
 
 function upstreamOf(
   account: AccountConfig | undefined,
-  { store, pinned, accountId, log, config, user }: { store: Store; pinned: PinnedFiles; accountId: number; log: Log; config: Config; user: string },
+  {
+    store,
+    pinned,
+    accountId,
+    log,
+    config,
+    user,
+  }: { store: Store; pinned: PinnedFiles; accountId: number; log: Log; config: Config; user: string },
 ): Upstream {
   if (account?.protocol === 'imap') return createImapUpstream({ account, log });
   if (account?.protocol === 'auto') return new LateUpstream(() => openFound(config, user, account, log));
@@ -322,7 +346,13 @@ async function openCache(
   bytes: number,
   offline: OfflineBodies,
 ): Promise<BodyCache> {
-  return BodyCache.open(`${user}/${storeId}`, await ownDirectory(path.join(dir, 'cache'), storeId), memory, bytes, offline);
+  return BodyCache.open(
+    `${user}/${storeId}`,
+    await ownDirectory(path.join(dir, 'cache'), storeId),
+    memory,
+    bytes,
+    offline,
+  );
 }
 
 async function openOffline(dir: string, storeId: string, bytes: number): Promise<OfflineBodies> {

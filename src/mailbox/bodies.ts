@@ -45,7 +45,13 @@ export class Bodies {
   readonly #fetchPart: FetchPart | null;
   readonly #spent = new Map<number, number>();
 
-  constructor(store: Store, cache: BodyCache, pinned: PinnedFiles, fetch: FetchCopy, fetchPart: FetchPart | null = null) {
+  constructor(
+    store: Store,
+    cache: BodyCache,
+    pinned: PinnedFiles,
+    fetch: FetchCopy,
+    fetchPart: FetchPart | null = null,
+  ) {
     this.#fetchPart = fetchPart;
     this.#store = store;
     this.#cache = cache;
@@ -109,7 +115,9 @@ export class Bodies {
     if (this.#fetchPart === null || spent + count > MAX_PARTS || (await this.atHand(messageId)) !== null) return null;
     const found = await this.#store.read((tx) => placesOf(tx, messageId));
     if (!found || found.size < MIN_PARTED) return null;
-    const header = (await this.#store.read((tx) => metadataOf(tx, [messageId], { header: true }))).get(messageId)?.header;
+    const header = (await this.#store.read((tx) => metadataOf(tx, [messageId], { header: true }))).get(
+      messageId,
+    )?.header;
     if (header === undefined) return null;
     for (const place of found.places) {
       const wanted = { section, start, count, size: found.size, header };
