@@ -179,8 +179,9 @@ export class Output {
   #room(length: number): Buffer {
     if (this.#block !== null && this.#blockEnd + length <= this.#block.length) return this.#block;
     this.#cutBlock();
-    // A first short answer needs little; a long one goes on in blocks that are sent whole.
-    this.#block = Buffer.allocUnsafeSlow(this.#block === null ? SMALL * 2 : CHUNK + SMALL);
+    // A first short answer needs little; a long one goes on in blocks that are sent whole. Zeroed: whatever goes wrong
+    // here, what another user's connection left in memory is never sent.
+    this.#block = Buffer.alloc(this.#block === null ? SMALL * 2 : CHUNK + SMALL);
     this.#blockStart = 0;
     this.#blockEnd = 0;
     return this.#block;
