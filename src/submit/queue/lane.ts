@@ -215,7 +215,8 @@ export class Lane {
   #unblock(sender: string): void {
     this.#busy.delete(sender);
     const line = this.#behind.get(sender);
-    const next = line?.pop();
+    let next = line?.pop();
+    while (next?.gone) next = line?.pop();
     if (next !== undefined) this.#ready.push(next);
     if (line?.size === 0) this.#behind.delete(sender);
   }

@@ -1,56 +1,26 @@
 import path from 'node:path';
-import type { Clock } from '../../util/clock.js';
 import { errorText, MergeboxError } from '../../util/errors.js';
 import { faultPoint } from '../../util/fault.js';
-import type { Log } from '../../util/log.js';
-import type { RelayTimeouts } from '../limits.js';
 import { Relay } from '../relay.js';
-import type { Sender, SenderBook } from '../sender.js';
+import type { Sender } from '../sender.js';
 import type { RelayTarget } from '../types.js';
 import { QueueDatabase, type QueueEntry } from './database.js';
 import { Delivery, serverOf } from './delivery.js';
 import { Duties, isOver } from './duties.js';
-import type { QueueHost } from './host.js';
 import { type Job, type JobResult, Lane } from './lane.js';
 import { hasState, isOpen, type QueuedMail, wantsDelay } from './mail.js';
-import { dueAt, expired, isDue, type QueueTimes, restingState } from './progress.js';
+import { dueAt, expired, isDue, restingState } from './progress.js';
+import type { NewMail, QueueOptions } from './options.js';
+import { answer, handBack } from './outcome.js';
 import { Sessions } from './sessions.js';
 import { Spool, type SpoolFile } from './spool.js';
 import { Ticket } from './ticket.js';
+import { within } from './within.js';
 
 /** Mails read at once at start. */
 const PAGE = 2_000;
 /** How often late mail is looked for. */
 const LATE_EVERY_MS = 60_000;
-
-export interface QueueOptions {
-  /** The user's directory. */
-  readonly dir: string;
-  readonly book: () => SenderBook;
-  readonly host: QueueHost;
-  /** This host's name. */
-  readonly hostname: string;
-  readonly times: QueueTimes;
-  readonly timeouts: RelayTimeouts;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly metrics: QueueMetrics;
-}
-
-export interface QueueMetrics {
-  ended(result: 'delivered' | 'refused' | 'failed' | 'dropped'): void;
-  unknown(): void;
-  notFiled(): void;
-}
-
-/** A mail as the listener hands it over; the queue gives it its number. */
-export type NewMail = Pick<
-  QueuedMail,
-  'account' | 'viaRelay' | 'sender' | 'priority' | 'size' | 'recipients' | 'envelope'
-> & {
-  /** Milliseconds since the Unix epoch before which it must not leave; 0: at once. */
-  readonly releaseAt: number;
-};
 
 /** What a new mail is sent from while its client waits. */
 interface Fresh {
@@ -290,9 +260,13 @@ export class OutgoingQueue {
     this.#closed = true;
     clearInterval(this.#late);
     for (const { ticket } of this.#tickets.values()) ticket.leave('Mergebox is stopping');
-    await Promise.all([...this.#ways.values()].map(({ lane }) => lane.close()));
+    const over = Promise.all([...this.#ways.values()].map(({ lane }) => lane.close()));
+    if (!(await within(over, GRACE_MS))) {
+      for (const { sessions } of this.#ways.values()) sessions.abort();
+      await within(over, ABORT_MS);
+    }
     for (const { sessions } of this.#ways.values()) sessions.close();
-    await this.#lateRun;
+    await within(this.#lateRun, ABORT_MS);
     await this.#db.close();
   }
 
@@ -353,7 +327,7 @@ export class OutgoingQueue {
       return { kind: 'again', at: clock.now() + Math.max(times.retryMs, 5_000) };
     } finally {
       this.#tickets.delete(job.id);
-      ticket?.leave('queued');
+      ticket?.settle({ kind: 'queued', why: 'queued' });
     }
   }
 
@@ -384,9 +358,10 @@ export class OutgoingQueue {
       }
       way.error = null;
       current = after;
-      const verdict = handBack(current, ticket);
-      if (verdict !== null && ticket !== null) {
-        await this.#forget(current);
+      const verdict = handBack(current);
+      if (verdict !== null && ticket?.claim()) {
+        await this.#db.remove(current);
+        await this.#removeFile(current);
         metrics.ended('refused');
         ticket.settle({ kind: 'refused', verdict });
         return { kind: 'finished' };
@@ -402,7 +377,7 @@ export class OutgoingQueue {
     if (current.state !== 'held') {
       current = { ...current, state: restingState(current) };
       if (this.#duties.owed(current, route) && this.#dutiesDue(current)) {
-        await this.#db.update(current);
+        await this.#durably(() => this.#db.update(current));
         faultPoint('queue.settling');
         current = await this.#duties.perform(current, route, serverOf(route));
         if (current.state !== 'held') current = { ...current, state: restingState(current) };
@@ -413,7 +388,7 @@ export class OutgoingQueue {
       this.#options.metrics.ended(hasState(current, 'delivered') ? 'delivered' : 'failed');
       return { kind: 'finished' };
     }
-    await this.#db.update(current);
+    await this.#durably(() => this.#db.update(current));
     return current.state === 'held' ? { kind: 'finished' } : { kind: 'again', at: dueAt(current) };
   }
 
@@ -465,9 +440,31 @@ export class OutgoingQueue {
 
   /** First the record, then the file: a crash in between leaves an orphan. */
   async #forget(mail: QueuedMail): Promise<void> {
-    await this.#db.remove(mail);
+    await this.#durably(() => this.#db.remove(mail));
     faultPoint('queue.forgotten');
-    if (mail.envelope.spool !== null) await this.#spool.remove(mail.envelope.spool);
+    await this.#removeFile(mail);
+  }
+
+  async #removeFile({ envelope }: QueuedMail): Promise<void> {
+    if (envelope.spool !== null) await this.#spool.remove(envelope.spool);
+  }
+
+  /**
+   * What became of a mail is known here alone until it is recorded: while the disk is full it is tried again, since
+   * to forget it would be to send the mail twice.
+   */
+  async #durably(write: () => Promise<void>): Promise<void> {
+    const { log, clock } = this.#options;
+    for (;;) {
+      try {
+        await write();
+        return;
+      } catch (error) {
+        if (this.#closed) throw error;
+        log.error({ error: errorText(error) }, 'what became of a mail cannot be recorded; trying again');
+        await clock.sleep(RECORD_MS);
+      }
+    }
   }
 
   #blocks(mail: QueuedMail, fresh: Fresh | null): AsyncIterable<Buffer> | Iterable<Buffer> {
@@ -487,6 +484,11 @@ export class OutgoingQueue {
 
 /** Stands for the user's relay among the ids of accounts, none of which has a space. */
 const RELAY = 'the relay';
+/** How long closing waits for mail that is being sent, and for it to notice that its connection is gone. */
+const GRACE_MS = 5_000;
+const ABORT_MS = 2_000;
+/** How long a record that cannot be written is waited with. */
+const RECORD_MS = 2_000;
 /** Sessions with one server. */
 const CONNECTIONS = 8;
 /** First wait for a server that cannot be reached. */
@@ -494,25 +496,4 @@ const DOWN_MS = 5_000;
 
 function jobOf({ id, sender, priority, nextTry }: QueuedMail, fresh: Fresh | null): Job {
   return { id, sender, priority, nextTry, ordered: false, gone: false, released: false, fresh };
-}
-
-/** The verdict to answer the client with, when nobody gets the mail and the client still waits. */
-function handBack(mail: QueuedMail, ticket: Ticket | null) {
-  if (ticket?.waiting !== true || !mail.recipients.every(({ state }) => state === 'failed')) return null;
-  const [first] = mail.recipients;
-  return { state: 'failed' as const, status: first?.status ?? '5.0.0', reply: first?.reply ?? '554 refused' };
-}
-
-function answer(ticket: Ticket, mail: QueuedMail): void {
-  const reply = mail.recipients.find(({ state }) => state === 'delivered')?.reply;
-  if (reply !== undefined && mail.recipients.every(({ state }) => state === 'delivered')) {
-    ticket.settle({ kind: 'delivered', reply });
-    return;
-  }
-  const failed = mail.recipients.filter(({ state }) => state === 'failed').length;
-  ticket.leave(
-    failed > 0
-      ? `${failed} of ${mail.recipients.length} recipients were refused; a report follows`
-      : (mail.error ?? 'queued'),
-  );
 }

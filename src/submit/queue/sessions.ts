@@ -11,6 +11,7 @@ export class Sessions {
   readonly #open: () => Promise<Relay>;
   readonly #idle: Idle[] = [];
   readonly #mails = new WeakMap<Relay, number>();
+  readonly #busy = new Set<Relay>();
   #closed = false;
 
   constructor(open: () => Promise<Relay>) {
@@ -21,13 +22,14 @@ export class Sessions {
   async take(): Promise<{ readonly relay: Relay; readonly used: boolean }> {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       clearTimeout(idle.timer);
-      if (idle.relay.usable) return { relay: idle.relay, used: true };
+      if (idle.relay.usable) return { relay: this.#lend(idle.relay), used: true };
     }
-    return { relay: await this.#open(), used: false };
+    return { relay: this.#lend(await this.#open()), used: false };
   }
 
   /** Gives a session back behind a transaction. */
   give(relay: Relay): void {
+    this.#busy.delete(relay);
     const mails = (this.#mails.get(relay) ?? 0) + 1;
     const most = Math.min(relay.features.mails ?? SUBMIT_LIMITS.sessionMails, SUBMIT_LIMITS.sessionMails);
     if (this.#closed || mails >= most || !relay.usable) {
@@ -41,6 +43,19 @@ export class Sessions {
       relay.close();
     }, SUBMIT_LIMITS.sessionIdleMs);
     this.#idle.push({ relay, timer });
+  }
+
+  /** Ends what is under way: it is as if the server had hung up. */
+  abort(): void {
+    this.#closed = true;
+    for (const relay of this.#busy) relay.abort();
+  }
+
+  #lend(relay: Relay): Relay {
+    for (const other of this.#busy) if (!other.usable) this.#busy.delete(other);
+    this.#busy.add(relay);
+    if (this.#closed) relay.abort();
+    return relay;
   }
 
   close(): void {

@@ -19,14 +19,24 @@ export class Ticket {
     });
   }
 
-  /** Whether the client still waits; a mail may be handed back only then. */
+  /** Whether the client still waits. */
   get waiting(): boolean {
     return this.#waiting;
   }
 
+  /**
+   * The mail is about to be handed back: from here on the client waits for `settle`, whatever the clock says. False when
+   * it was answered already: then the mail is the queue's to see to.
+   */
+  claim(): boolean {
+    const waiting = this.#waiting;
+    this.#waiting = false;
+    return waiting;
+  }
+
   /** The client waits no longer, or is gone: whatever comes now is the queue's to see to. */
   leave(why: string): void {
-    this.settle({ kind: 'queued', why });
+    if (this.#waiting) this.settle({ kind: 'queued', why });
   }
 
   /** Only the first one counts. */
