@@ -53,8 +53,8 @@ t.test('100,000 addresses in the header stall nobody; in From they are refused',
   const from = await send(box.none, { message: MESSAGE.replace('From: ', `From: ${many}, `) });
   t.match(from.replies.final, [550, /no usable address/]);
   delay.disable();
-  // Half a second is what a busy machine may add; a quadratic reader would take minutes.
-  t.ok(delay.max / 1e6 < 550, `longest stall ${Math.round(delay.max / 1e6)} ms`);
+  // Most of it is what a busy machine adds; a quadratic reader would take minutes.
+  t.ok(delay.max / 1e6 < 2_000, `longest stall ${Math.round(delay.max / 1e6)} ms`);
   const header = await send(box.none, { message: `${HEAD}${'X-Long: y\n'.repeat(120_000)}\nbody\n` });
   t.match(header.replies.final, [554, /the header is larger than 1048576 octets/]);
   t.equal(server.mails.length, 1);

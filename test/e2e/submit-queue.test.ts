@@ -58,7 +58,7 @@ t.test('after a lost answer Sent is looked at; the mail is there: it was deliver
 
 t.test('after a lost answer and a look that finds nothing the mail is sent again, once, and says so', async (t) => {
   const server = await forgetful(t, 1);
-  const box = await startSubmission(t, [account('work', server)], { times: { lookMs: 100 } });
+  const box = await startSubmission(t, [account('work', server)], { times: { lookMs: 2_000 } });
   // A copy that a client put there proves nothing.
   box.host.sent = () => 'ours';
   await send(box.none);

@@ -137,7 +137,7 @@ t.test('readHeader refuses what has no single usable From', async (t) => {
 });
 
 t.test('readHeader stays linear with hostile headers', async (t) => {
-  const start = performance.now();
+  const start = process.cpuUsage();
   for (const text of [
     `From: ${'('.repeat(60_000)}\n\n`,
     `From: ${'<'.repeat(60_000)}\n\n`,
@@ -152,7 +152,8 @@ t.test('readHeader stays linear with hostile headers', async (t) => {
       t.match(error, { responseCode: Number });
     }
   }
-  t.ok(performance.now() - start < 1_000);
+  const { user, system } = process.cpuUsage(start);
+  t.ok(user + system < 1_500_000, `${user + system} µs of processor time`);
 });
 
 t.test('mailboxList finds the addresses of any From', async (t) => {
