@@ -1,8 +1,7 @@
-import { addFlags, type FlagText, hasFlag, removeFlags } from '../mail/flags.js';
+import { addFlags, type FlagText, removeFlags } from '../mail/flags.js';
 import { agreedFlags, owedChange } from '../mail/reconcile.js';
 import { oweFlags, recordDestroyed, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
-import type { WriteTx } from '../store/store.js';
 import type { FlagChange, FolderRef } from '../upstream/port.js';
 import { isMergeboxError, type MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
@@ -23,6 +22,7 @@ interface Push {
 export async function pushFlags(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
   const folder = batch[0]!.folder;
   const pushes = batch.flatMap((action) => plan(action));
+  await recordMarks(context, pushes);
   if (folder && folder.uid_validity !== null) {
     const ref = { path: folder.path, uidValidity: folder.uid_validity };
     for (const [, same] of groupBy(pushes, ({ change }) => JSON.stringify(change))) {
@@ -37,7 +37,6 @@ export async function pushFlags(context: SyncContext, batch: readonly LoadedActi
         jsonIds(same.map((push) => push.action.copy!.id)),
       ]);
     }
-    await recordMarks(tx, context, pushes);
     await removeActions(
       tx,
       batch.map(({ row }) => row.id),
@@ -81,6 +80,7 @@ export async function pushFlagsOneByOne(context: SyncContext, action: LoadedActi
   const { add, remove } = push.change;
   if (add.length + remove.length < 2) return null;
   const ref = { path: folder.path, uidValidity: folder.uid_validity };
+  await recordMarks(context, [push]);
   let base = copy.base;
   let refusal: MergeboxError | null = null;
   const single = [
@@ -96,21 +96,21 @@ export async function pushFlagsOneByOne(context: SyncContext, action: LoadedActi
       refusal = error;
     }
   }
-  const marked = hasFlag(base, '\\Deleted') ? [push] : [];
-  await context.store.write(async (tx) => {
-    await tx.run('UPDATE copy SET base = ? WHERE id = ?', [base, copy.id]);
-    await recordMarks(tx, context, marked);
-  });
+  await context.store.write((tx) => tx.run('UPDATE copy SET base = ? WHERE id = ?', [base, copy.id]));
   return refusal;
 }
 
-/** A mark \Deleted lets anybody's EXPUNGE destroy the mail, so it stands in the ledger as well. */
-async function recordMarks(tx: WriteTx, context: SyncContext, pushes: readonly Push[]): Promise<void> {
-  await recordDestroyed(
-    tx,
-    pushes
-      .filter(({ change }) => change.add.includes('\\Deleted'))
-      .map(({ action, uid }) => ({
+/**
+ * A mark \Deleted lets anybody's EXPUNGE destroy the mail, so it stands in the ledger as well, and before it is sent:
+ * one whose answer was lost is found done by the next look. A mark that is tried again stands there again.
+ */
+async function recordMarks(context: SyncContext, pushes: readonly Push[]): Promise<void> {
+  const marks = pushes.filter(({ change }) => change.add.includes('\\Deleted'));
+  if (marks.length === 0) return;
+  await context.store.write((tx) =>
+    recordDestroyed(
+      tx,
+      marks.map(({ action, uid }) => ({
         account: context.account.name,
         folder: action.folder!.path,
         uidValidity: action.folder!.uid_validity ?? 0,
@@ -118,6 +118,7 @@ async function recordMarks(tx: WriteTx, context: SyncContext, pushes: readonly P
         kind: 'mark',
         reason: action.row.reason,
       })),
+    ),
   );
 }
 

@@ -97,7 +97,7 @@ export async function lookAtDisk(scene: Scene): Promise<{ faults: string[]; ledg
     );
     const orphans = files.filter((name) => !needed.some(({ pinned }) => name.startsWith(pinned)));
     const actions = await store.read((tx) => tx.all('SELECT * FROM action'));
-    // A mark destroys nothing yet; one that a crash kept from being acknowledged is found set, and stays unwritten.
+    // A mark is written down before it is sent, and again when it is sent again; whether it is, is a matter of timing.
     const ledger = await store.read((tx) =>
       tx.all<{ line: string }>(
         `SELECT DISTINCT account || ' ' || folder || ' ' || uid || ' ' || kind AS line FROM ledger
