@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Where packages are unpacked that cannot be installed; test/harness/pop3-servers.ts knows it too. */
+/** Where packages are unpacked that cannot be installed; test/harness/{cyrus,pop3-servers}.ts know it too. */
 const UNPACKED = '/usr/local/lib/mergebox-test';
 const TRIPLET = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch] ?? process.arch;
 
@@ -27,7 +27,9 @@ const PACKAGES = {
     { name: 'courier-pop', program: `${UNPACKED}/usr/lib/courier/courier/courierpop3d`, unpack: true },
     { name: 'courier-authlib', program: 'courierlogger' },
     { name: 'libcourier-unicode4', program: `/usr/lib/${TRIPLET}/libcourier-unicode.so.4` },
-    { name: 'cyrus-imapd', program: '/usr/lib/cyrus/bin/imapd' },
+    { name: 'cyrus-common', program: '/usr/lib/cyrus/bin/master' },
+    // Debian lets it not stand beside dovecot-imapd.
+    { name: 'cyrus-imapd', program: `${UNPACKED}/usr/lib/cyrus/bin/imapd`, unpack: true },
     { name: 'isync', program: 'mbsync' },
     { name: 'curl', program: 'curl' },
     { name: 'fetchmail', program: 'fetchmail' },

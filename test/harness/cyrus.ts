@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { MailServer, mailAccount, type ServerParts } from './mail-server.js';
 import { freePorts } from './net.js';
 
+/** Of cyrus-common; and of cyrus-imapd, see scripts/packages.mjs. */
 const BIN = '/usr/lib/cyrus/bin';
+const IMAP_BIN = `/usr/local/lib/mergebox-test${BIN}`;
 
 export interface CyrusOptions {
   /** Passwords by name; default one user alice. */
@@ -122,11 +124,11 @@ function imapdConfig(dir: string, { names = 'modern', without = [], extra = '' }
 }
 
 function masterConfig(imapd: string, port: number): string {
-  const program = (name: string, args: string): string => `cmd="${join(BIN, name)} -C ${imapd} ${args}"`;
+  const program = (path: string, args = ''): string => `cmd="${path} -C ${imapd} ${args}"`;
   return [
-    `START {\n  recover ${program('ctl_cyrusdb', '-r')}\n}`,
-    `SERVICES {\n  imap ${program('imapd', '-U 100')} listen="127.0.0.1:${port}" prefork=1 maxchild=500 maxforkrate=100\n}`,
-    `DAEMON {\n  idled ${program('idled', '')}\n}`,
+    `START {\n  recover ${program(`${BIN}/ctl_cyrusdb`, '-r')}\n}`,
+    `SERVICES {\n  imap ${program(`${IMAP_BIN}/imapd`, '-U 100')} listen="127.0.0.1:${port}" prefork=1 maxchild=500 maxforkrate=100\n}`,
+    `DAEMON {\n  idled ${program(`${IMAP_BIN}/idled`)}\n}`,
     'EVENTS {\n}\n',
   ].join('\n');
 }
