@@ -15,6 +15,7 @@ RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production \
+    UV_THREADPOOL_SIZE=12 \
     MERGEBOX_CONFIG=/config/config.json \
     MERGEBOX_HEALTH_URL=http://127.0.0.1:8080/healthz
 WORKDIR /app

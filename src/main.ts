@@ -1,6 +1,6 @@
-#!/usr/bin/env node
-// The thread pool is sized when it is first used, and a few long queries must not stall every file operation.
-process.env['UV_THREADPOOL_SIZE'] ??= '12';
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=12 node
+// The thread pool is made before the first line of a module runs, so that only the environment can size it: with four
+// threads a few long queries make file operations wait.
+import { run } from './cli.js';
 
-const { run } = await import('./cli.js');
 process.exitCode = await run(process.argv.slice(2));
