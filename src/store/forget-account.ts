@@ -6,6 +6,7 @@ import { insertPendingCopy } from './copies.js';
 import { removeFolders, roleFolder } from './folders.js';
 import { refreshAccounts } from './groups.js';
 import { mergedMailbox } from './mailboxes.js';
+import { placeCopies } from './place.js';
 import { type CopyRow, type FolderRow, jsonIds } from './rows.js';
 import type { WriteTx } from './store.js';
 import { createEntry } from './transfer.js';
@@ -21,7 +22,7 @@ export async function forgetAccount(
   gone: { readonly id: number; readonly name: string },
 ): Promise<void> {
   const folders = await tx.all<FolderRow>('SELECT * FROM folder WHERE account_id = ?', [gone.id]);
-  await keepSources(tx, gone.id);
+  await keepSources(tx, book, gone.id);
   await rehome(tx, book, gone.name, folders);
   await removeFolders(tx, book, folders);
   await tx.run('DELETE FROM action WHERE account_id = ?', [gone.id]);
@@ -30,7 +31,7 @@ export async function forgetAccount(
 }
 
 /** Copies at other accounts that were to be removed after an upload to this one are shown again, as new arrivals. */
-async function keepSources(tx: WriteTx, accountId: number): Promise<void> {
+async function keepSources(tx: WriteTx, book: AccountBook, accountId: number): Promise<void> {
   const waiting = await tx.all<{ id: number; copy_id: number }>(
     `SELECT action.id, action.copy_id FROM action JOIN copy ON copy.id = action.copy_id
      WHERE action.kind = 'expunge' AND action.account_id <> ? AND EXISTS (
@@ -39,9 +40,15 @@ async function keepSources(tx: WriteTx, accountId: number): Promise<void> {
        AND (upload.id = action.after_id OR made.message_id = copy.message_id))`,
     [accountId, accountId],
   );
-  await tx.run("UPDATE copy SET state = 'live', mirror_uid = NULL WHERE id IN (SELECT value FROM json_each(?))", [
-    jsonIds(waiting.map((row) => row.copy_id)),
-  ]);
+  const sources = waiting.map((row) => row.copy_id);
+  // One whose own upload is owed has no UID yet: that is no sign of a mail that its server has lost.
+  await tx.run(
+    `UPDATE copy SET mirror_uid = NULL,
+       state = CASE WHEN EXISTS (SELECT 1 FROM action WHERE action.target_id = copy.id) THEN 'pending' ELSE 'live' END
+     WHERE id IN (SELECT value FROM json_each(?))`,
+    [jsonIds(sources)],
+  );
+  await placeCopies(tx, book, sources);
   await tx.run('DELETE FROM action WHERE id IN (SELECT value FROM json_each(?))', [
     jsonIds(waiting.map((row) => row.id)),
   ]);
@@ -52,11 +59,12 @@ async function rehome(tx: WriteTx, book: AccountBook, name: string, folders: rea
   const copies = await tx.all<CopyRow & { merge_key: string | null }>(
     `SELECT copy.*, message.merge_key FROM copy JOIN message ON message.id = copy.message_id
      WHERE copy.folder_id IN (SELECT value FROM json_each(?1)) AND copy.state = 'pending' AND message.pinned IS NOT NULL
-     -- not what was to be copied there from an account that still has it
+     -- not what was to be copied there from an account that still has it, or will have
      AND NOT EXISTS (SELECT 1 FROM message AS same JOIN copy AS other ON other.message_id = same.id
        WHERE same.match_key = message.match_key AND same.size = message.size
        AND COALESCE(same.email_id, same.id) = COALESCE(message.email_id, message.id)
-       AND other.state = 'live' AND other.uid IS NOT NULL AND other.folder_id NOT IN (SELECT value FROM json_each(?1)))
+       AND (other.state = 'pending' AND same.pinned IS NOT NULL OR other.state = 'live' AND other.uid IS NOT NULL)
+       AND other.folder_id NOT IN (SELECT value FROM json_each(?1)))
      ORDER BY copy.id`,
     [jsonIds(folders.map((folder) => folder.id))],
   );

@@ -9,6 +9,7 @@ import type { ReadTx, WriteTx } from '../store/store.js';
 import type { CopyUids, FolderRef } from '../upstream/port.js';
 import { isMergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
+import { chunks } from '../util/group.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
@@ -16,6 +17,9 @@ import { isFiledElsewhere } from './elsewhere.js';
 
 /** Pulls a folder, so that what an earlier try delivered is recognised. */
 export type PullNow = (folderId: number) => Promise<void>;
+
+/** Mails that are compared before their sources are removed together. */
+const REPAIRED = 50;
 
 /** COPY or MOVE of copies from one folder to another of the same account. */
 export async function transfer(context: SyncContext, batch: readonly LoadedAction[], pull: PullNow): Promise<void> {
@@ -88,34 +92,38 @@ async function unbound(context: SyncContext, batch: readonly LoadedAction[]): Pr
 async function removeLeftBehind(context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
   const folder = batch[0]!.folder!;
   const waiting = await unbound(context, batch);
-  const arrived: LoadedAction[] = [];
-  for (const action of batch) {
-    if (waiting.includes(action) || !action.target || action.copy?.uid == null) continue;
-    if (await isSameMail(context, action)) arrived.push(action);
-  }
-  if (arrived.length === 0 || folder.uid_validity === null) return;
+  if (folder.uid_validity === null) return;
   const ref = { path: folder.path, uidValidity: folder.uid_validity };
-  const uids = arrived.map(({ copy }) => copy!.uid!);
-  await context.folderLock.run(folder.id, () => context.upstream.expunge(ref, uids, authorise(context, arrived)));
-  faultPoint('transfer.repaired');
+  const settled = batch.filter((each) => !waiting.includes(each) && each.target && each.copy?.uid != null);
+  // In steps, so that a connection that breaks again has not done all of it in vain.
+  for (const page of chunks(settled, REPAIRED)) {
+    const arrived: LoadedAction[] = [];
+    for (const action of page) if (await isSameMail(context, action, ref)) arrived.push(action);
+    if (arrived.length === 0) continue;
+    const uids = arrived.map(({ copy }) => copy!.uid!);
+    await context.folderLock.run(folder.id, () => context.upstream.expunge(ref, uids, authorise(context, arrived)));
+    faultPoint('transfer.repaired');
+  }
 }
 
-/** What was recognised without a Message-ID is compared before its source is given up. */
-async function isSameMail(context: SyncContext, { copy, folder, target }: LoadedAction): Promise<boolean> {
+/**
+ * Whether source and target are there, octet for octet: the target was recognised by its identity, which another mail
+ * that came meanwhile may have as well, and then the source is the only one of its kind.
+ */
+async function isSameMail(context: SyncContext, { copy, target }: LoadedAction, source: FolderRef): Promise<boolean> {
   const found = await context.store.read((tx) =>
-    tx.get<{ uid: number | null; uid_validity: number | null; message_id: string | null; path: string }>(
-      `SELECT copy.uid, folder.uid_validity, folder.path, message.message_id FROM copy JOIN folder ON folder.id = copy.folder_id
-       JOIN message ON message.id = copy.message_id WHERE copy.id = ?`,
+    tx.get<{ uid: number | null; uid_validity: number | null; path: string }>(
+      `SELECT copy.uid, folder.uid_validity, folder.path FROM copy JOIN folder ON folder.id = copy.folder_id
+       WHERE copy.id = ?`,
       [target!.id],
     ),
   );
   if (found?.uid == null || found.uid_validity === null) return false;
-  if (found.message_id !== null) return true;
   try {
-    const there = await hashOf(context, { path: found.path, uidValidity: found.uid_validity }, found.uid);
-    return there === (await hashOf(context, { path: folder!.path, uidValidity: folder!.uid_validity! }, copy!.uid!));
+    // First: a source that is gone is what a whole MOVE leaves.
+    const here = await hashOf(context, source, copy!.uid!);
+    return here === (await hashOf(context, { path: found.path, uidValidity: found.uid_validity }, found.uid));
   } catch (error) {
-    // A source that is gone is what a MOVE leaves.
     if (isMergeboxError(error, 'nonexistent')) return false;
     throw error;
   }

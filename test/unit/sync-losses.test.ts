@@ -1,0 +1,74 @@
+import t from 'tap';
+import { MergeboxError } from '../../src/util/errors.js';
+import { refusal } from '../../src/upstream/errors.js';
+import { type FakeFeatures, FakeServer, FULL, mail, PLAIN } from './support/fake-server.js';
+import { MailWorld, openWorld, type Servers, scratch } from './support/mail-world.js';
+
+function serversOf(inboxes: Readonly<Record<string, readonly Buffer[]>>, features: FakeFeatures = FULL): Servers {
+  return Object.fromEntries(
+    Object.entries(inboxes).map(([name, mails]) => {
+      const server = new FakeServer(features);
+      server.create('INBOX', 'inbox');
+      server.create('Archive', 'archive');
+      server.create('Trash', 'trash');
+      server.create('Projects');
+      for (const bytes of mails) server.folder('INBOX').add(bytes);
+      return [name, server];
+    }),
+  );
+}
+
+t.test('an account that is forgotten gives back what was on its way through another one', async (t) => {
+  const servers = serversOf({ a: [], b: [] });
+  const dir = await scratch(t);
+  const first = await MailWorld.open(dir, servers);
+  await first.start();
+  await first.settle();
+  for (const upstream of Object.values(first.upstreams)) {
+    upstream.step = () => {
+      throw new MergeboxError('connection', 'down');
+    };
+  }
+  await first.mail.append('Accounts/a/Projects', [{ bytes: mail('only here'), flags: [] }]);
+  await first.in('Accounts/a/Projects', (projects) => projects.move([1], 'Accounts/b/Archive'));
+  await first.close();
+  const world = await MailWorld.open(dir, { a: servers['a']! });
+  t.teardown(() => world.close());
+  world.upstreams['a']!.step = (call) => {
+    if (call.startsWith('append')) throw refusal('append', { status: 'NO', code: 'UNAVAILABLE', text: 'later' });
+  };
+  await world.start();
+  await world.sync.engines[0]!.round();
+  servers['a']!.folder('Projects').add(mail('new'));
+  await world.sync.engines[0]!.round();
+  await world.sync.engines[0]!.round();
+  world.upstreams['a']!.step = () => undefined;
+  await world.settle();
+  t.same(servers['a']!.contents(), ['Projects: new []', 'Projects: only here []']);
+  t.same((await world.entries('Accounts/a/Projects')).map(({ subject }) => subject).sort(), ['new', 'only here']);
+});
+
+for (const [kind, features] of [
+  ['MOVE', FULL],
+  ['COPY and EXPUNGE', { ...PLAIN, uidplus: true }],
+] as const) {
+  t.test(`a MOVE whose answer was lost takes no other mail of the same identity for its own (${kind})`, async (t) => {
+    const real = mail('invoice', 'pay 10\r\n');
+    const world = await openWorld(t, serversOf({ a: [real] }, features));
+    await world.settle();
+    let broken = false;
+    world.upstreams['a']!.step = (call, moment) => {
+      if (broken || moment !== 'before' || !call.startsWith('move')) return;
+      broken = true;
+      world.servers['a']!.folder('Projects').add(mail('invoice', 'pay 99\r\n'));
+      throw new MergeboxError('connection', 'lost');
+    };
+    await world.in('INBOX', (inbox) => inbox.move([1], 'Accounts/a/Projects'));
+    await world.settle();
+    t.ok(broken);
+    const bodies = [...world.servers['a']!.folders.values()].flatMap(({ messages }) =>
+      messages.map(({ bytes }) => bytes.toString().split('\r\n').at(-2)),
+    );
+    t.same(bodies.sort(), ['pay 10', 'pay 99']);
+  });
+}
