@@ -67,13 +67,22 @@ export async function copiesByIds(tx: ReadTx, ids: Iterable<number>): Promise<Ma
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-/** The UIDs of a folder's copies, doomed ones as well, ascending: what a full listing is compared with. */
-export async function knownUids(tx: ReadTx, folderId: number): Promise<number[]> {
-  const row = await tx.get<{ rows: string }>(
-    'SELECT json_group_array(uid) AS rows FROM (SELECT uid FROM copy WHERE folder_id = ? AND uid IS NOT NULL ORDER BY uid)',
+/** Copies of one folder that are alike but for their UIDs. */
+export interface KnownCopies extends Pick<CopyRow, 'state' | 'base' | 'flags'> {
+  readonly uids: readonly number[];
+}
+
+/**
+ * The copies of a folder that have a UID, doomed ones as well: what a full listing is compared with. By what they are
+ * like, since a folder knows few combinations and a row for each copy costs more than all the rest of a look.
+ */
+export async function knownCopies(tx: ReadTx, folderId: number): Promise<KnownCopies[]> {
+  const rows = await tx.all<Omit<KnownCopies, 'uids'> & { uids: string }>(
+    `SELECT state, base, flags, json_group_array(uid) AS uids FROM copy WHERE folder_id = ? AND uid IS NOT NULL
+     GROUP BY state, base, flags`,
     [folderId],
   );
-  return JSON.parse(row!.rows) as number[];
+  return rows.map((row) => ({ ...row, uids: JSON.parse(row.uids) as number[] }));
 }
 
 /** Those of a folder's known UIDs that lie in one of the ranges. */

@@ -105,14 +105,21 @@ export async function recordFlags(
   return copies.length;
 }
 
-function isOther(folder: FolderRow, { state, base, flags }: CopyRow, observed: FlagText): boolean {
+type Seen = Pick<CopyRow, 'state' | 'base' | 'flags'>;
+
+function isOther(folder: FolderRow, { state, base, flags }: Seen, observed: FlagText): boolean {
   return state !== 'doomed' && !sameFlags(base, withUnholdable(observed, flags, folder.flags_offered));
 }
 
-/** Whether `recordReappeared` or `recordFlags` would change anything. */
+/** Whether `recordReappeared` or `recordFlags` would change anything about a copy that its server shows so. */
+export function isNewsOf(folder: FolderRow, copy: Seen, observed: FlagText): boolean {
+  return copy.state === 'vanished' || isOther(folder, copy, observed);
+}
+
+/** As `isNewsOf` for any of these. */
 export async function isNews(tx: ReadTx, folder: FolderRow, observed: ReadonlyMap<number, FlagText>): Promise<boolean> {
   const copies = await copiesByUids(tx, folder.id, observed.keys());
-  return copies.some((copy) => copy.state === 'vanished' || isOther(folder, copy, observed.get(copy.uid!)!));
+  return copies.some((copy) => isNewsOf(folder, copy, observed.get(copy.uid!)!));
 }
 
 function observedOf(copy: CopyRow, seen: ReadonlySet<number>, observed: ReadonlyMap<number, FlagText>): Observed {

@@ -8,9 +8,10 @@ import { metadata } from './migrations/0004-metadata.js';
 import { outgoing } from './migrations/0005-outgoing.js';
 import { local } from './migrations/0006-local.js';
 import { window } from './migrations/0007-window.js';
+import { vanished } from './migrations/0008-vanished.js';
 
 /** In order; a released one never changes. The number of a migration is its position, from 1. */
-const MIGRATIONS: readonly string[] = [initial, objects, parked, metadata, outgoing, local, window];
+const MIGRATIONS: readonly string[] = [initial, objects, parked, metadata, outgoing, local, window, vanished];
 
 /**
  * Brings the database to the newest schema, or to that of number `last`, one transaction a step. Throws `corrupt` for one

@@ -1,5 +1,6 @@
 import type { FlagText } from '../mail/flags.js';
-import { copiesByUids, countUids, knownUids, uidsInRanges } from '../store/copies.js';
+import { copiesByUids, countUids, type KnownCopies, knownCopies, uidsInRanges } from '../store/copies.js';
+import { isNewsOf } from '../store/ingest.js';
 import type { FolderRow } from '../store/rows.js';
 import type { Store } from '../store/store.js';
 import type { FolderReader, UidFlags } from '../upstream/port.js';
@@ -80,15 +81,41 @@ async function fromListing(
   listed: readonly UidFlags[],
   skipped: ReadonlySet<number>,
 ): Promise<FolderDiff> {
-  const known = new Set(await store.read((tx) => knownUids(tx, folder.id)));
+  const known = new Map<number, KnownAlike>();
+  for (const copies of await store.read((tx) => knownCopies(tx, folder.id))) {
+    const alike = new KnownAlike(folder, copies);
+    for (const uid of copies.uids) known.set(uid, alike);
+  }
   const flags = new Map<number, FlagText>();
   const arrivals: number[] = [];
   for (const { uid, flags: text } of listed) {
-    if (known.has(uid)) flags.set(uid, text);
-    else if (!skipped.has(uid)) arrivals.push(uid);
+    const alike = known.get(uid);
+    if (alike?.isNews(text)) flags.set(uid, text);
+    else if (alike === undefined && !skipped.has(uid)) arrivals.push(uid);
   }
   const present = new Set(listed.map((each) => each.uid));
-  const vanished = [...known].filter((uid) => !present.has(uid));
+  const vanished = [...known.keys()].filter((uid) => !present.has(uid)).sort((a, b) => a - b);
   const left = skipped.size === 0 ? skipped : new Set([...skipped].filter((uid) => present.has(uid)));
   return { flags, arrivals, skipped: left, vanished, known: known.size, explicit: false };
+}
+
+/** Copies that are alike: whether a flag text is news for them is found out once. */
+class KnownAlike {
+  readonly #folder: FolderRow;
+  readonly #copies: KnownCopies;
+  readonly #news = new Map<FlagText, boolean>();
+
+  constructor(folder: FolderRow, copies: KnownCopies) {
+    this.#folder = folder;
+    this.#copies = copies;
+  }
+
+  isNews(observed: FlagText): boolean {
+    let news = this.#news.get(observed);
+    if (news === undefined) {
+      news = isNewsOf(this.#folder, this.#copies, observed);
+      this.#news.set(observed, news);
+    }
+    return news;
+  }
 }
