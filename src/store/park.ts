@@ -157,8 +157,18 @@ async function transferBack(tx: WriteTx, book: AccountBook, action: RefusedActio
   // Without its source the target may be all there is.
   if (!copy) return {};
   if (row.kind === 'move') await showAgain(tx, book, [copy]);
+  else await spare(tx, book, copy);
   await dropCopies(tx, book, [target]);
   return { target_id: null, detail: JSON.stringify(placeOf(targetFolder)) };
+}
+
+/** A client without MOVE copies and expunges: it would not have, had it known that there is no copy. */
+async function spare(tx: WriteTx, book: AccountBook, copy: CopyRow): Promise<void> {
+  const removals = await tx.run(
+    "DELETE FROM action WHERE copy_id = ? AND kind = 'expunge' AND state = 'pending' AND after_id IS NULL",
+    [copy.id],
+  );
+  if (removals > 0) await showAgain(tx, book, [copy]);
 }
 
 function placeOf({ path, role }: FolderRow): ParkedDetail {

@@ -1,10 +1,14 @@
+import { removeFlags } from '../mail/flags.js';
 import type { AccountBook } from './account-book.js';
 import { type NewAction, owe } from './actions.js';
-import { type Group, groupsOfEntries, refreshAccounts } from './groups.js';
+import { type Group, groupFlags, groupsOfEntries, refreshAccounts, setGroupFlags } from './groups.js';
 import { allocateUids, mirrorsOf, recordExpunged } from './mailboxes.js';
 import { sweepMessages } from './messages.js';
 import { type CopyRow, type EntryRow, type FolderRow, jsonIds } from './rows.js';
 import type { WriteTx } from './store.js';
+
+/** How long after a COPY an EXPUNGE of its source counts as the second half of a move. */
+const COPIED_SECONDS = 60;
 
 /** Takes copies out of their mirrors: clients see them expunged. */
 export async function hideInMirrors(tx: WriteTx, copies: readonly CopyRow[]): Promise<void> {
@@ -118,13 +122,29 @@ async function keepContentTrue(tx: WriteTx, group: Group): Promise<void> {
   await sweepMessages(tx, [entry.message_id]);
 }
 
-/** A client's EXPUNGE of whole groups: every copy's removal is owed. */
+/**
+ * A client's EXPUNGE of whole groups: every copy's removal is owed. A client without MOVE copies first; it cannot know yet
+ * that its COPY was refused, so that mail stays, without its mark.
+ */
 export async function expungeGroups(
   tx: WriteTx,
   book: AccountBook,
-  groups: readonly Group[],
+  marked: readonly Group[],
   reason: string,
 ): Promise<void> {
+  const inVain = await copiedInVain(
+    tx,
+    marked.flatMap((group) => group.copies),
+  );
+  const isSpared = (group: Group): boolean => group.copies.some((copy) => inVain.has(copy.id));
+  const spared = marked.filter(isSpared);
+  await setGroupFlags(
+    tx,
+    book,
+    spared.map((group) => ({ group, flags: removeFlags(groupFlags(group), ['\\Deleted']) })),
+    reason,
+  );
+  const groups = spared.length === 0 ? marked : marked.filter((group) => !isSpared(group));
   const copies = groups.flatMap((group) => group.copies);
   const folders = await folderAccounts(tx, copies);
   await doomCopies(tx, copies);
@@ -133,6 +153,16 @@ export async function expungeGroups(
     groups.flatMap((group) => group.entry ?? []),
   );
   await oweExpunges(tx, book, copies, folders, reason);
+}
+
+/** Those whose COPY was answered with OK a moment ago, and refused by its server since. */
+async function copiedInVain(tx: WriteTx, copies: readonly CopyRow[]): Promise<ReadonlySet<number>> {
+  const rows = await tx.all<{ copy_id: number }>(
+    `SELECT copy_id FROM action WHERE state = 'parked' AND kind IN ('copy', 'append') AND created > ?
+     AND copy_id IN (SELECT value FROM json_each(?))`,
+    [Math.floor(Date.now() / 1000) - COPIED_SECONDS, jsonIds(copies.map((copy) => copy.id))],
+  );
+  return new Set(rows.map((row) => row.copy_id));
 }
 
 export async function oweExpunges(

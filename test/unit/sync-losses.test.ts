@@ -72,3 +72,52 @@ for (const [kind, features] of [
     t.same(bodies.sort(), ['pay 10', 'pay 99']);
   });
 }
+
+/** How far the COPY has come when its client, who has its OK, removes the source. */
+for (const moment of ['is refused later', 'was refused already'] as const) {
+  for (const target of ['Accounts/a/Projects', 'Accounts/b/Projects']) {
+    t.test(`a client without MOVE: the mail outlives a COPY to ${target} that ${moment}`, async (t) => {
+      const world = await openWorld(t, serversOf({ a: [mail('x'), mail('y')], b: [] }));
+      await world.settle();
+      let refuse: () => void = () => undefined;
+      const ready = new Promise<void>((resolve) => {
+        refuse = resolve;
+      });
+      for (const upstream of Object.values(world.upstreams)) {
+        upstream.step = async (call, when) => {
+          if (when !== 'before' || !/^(copy|append)/.test(call)) return;
+          await ready;
+          throw refusal('copy', { status: 'NO', code: 'OVERQUOTA', text: 'full' });
+        };
+      }
+      const uid = await world.uid('INBOX', 'x');
+      await world.in('INBOX', async (inbox) => {
+        await inbox.copy([uid], target);
+        if (moment === 'was refused already') {
+          refuse();
+          await t.rejects(world.settle(), { code: 'refused' });
+        }
+        await inbox.store([uid], 'add', ['\\Deleted']);
+        await inbox.expunge();
+      });
+      refuse();
+      await world.settle().catch(() => undefined);
+      await world.settle().catch(() => undefined);
+      const seen = [...(await world.entries('INBOX')), ...(await world.entries(target))];
+      t.same(seen.map(({ subject }) => subject).sort(), ['x', 'y']);
+      if (target === 'Accounts/b/Projects' && moment === 'is refused later') return;
+      t.match(world.servers['a']!.contents(), [/^INBOX: x/, /^INBOX: y/]);
+      await world.store.write((tx) => tx.run('UPDATE action SET created = created - 3600'));
+      await world.in('INBOX', async (inbox) => {
+        const again = await world.uid('INBOX', 'x');
+        await inbox.store([again], 'add', ['\\Deleted']);
+        await inbox.expunge();
+      });
+      t.same(
+        (await world.entries('INBOX')).map(({ subject }) => subject),
+        ['y'],
+        'whoever deletes it later means it',
+      );
+    });
+  }
+}
