@@ -4,8 +4,8 @@ import path from 'node:path';
 import { MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { chunks, groupBy } from '../util/group.js';
-import { gzipBlocks } from './gzip-blocks.js';
-import { PinnedWriter, syncDir } from './pinned-writer.js';
+import { BLOCK, gzipBlocks } from './gzip-blocks.js';
+import { PinnedWriter, syncDir, writePinned } from './pinned-writer.js';
 import { memoryBody, type StoredBody } from './stored-body.js';
 
 /** Files that a sweep asks about at once. */
@@ -82,6 +82,10 @@ export class PinnedFiles {
         add: async (bytes) => {
           const name = hash('sha256', bytes, 'hex');
           await keep(name);
+          if (bytes.length <= BLOCK) {
+            await writePinned(this.#dir, name, bytes);
+            return name;
+          }
           const writer = await PinnedWriter.open(this.#dir);
           await writer.write(bytes).catch(async (error: unknown) => {
             await writer.abort();

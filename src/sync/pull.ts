@@ -231,7 +231,7 @@ const EMPTY = Buffer.alloc(0);
 
 /** A BODYSTRUCTURE that the server did not give is made from the bytes when a client asks for it. */
 export function arrivalOf(dedupe: SyncContext['dedupe'], message: UpstreamMessage): Arrival {
-  const keys = messageKeys(message.header, message.structure);
+  const keys = message.keys ?? messageKeys(message.header, message.structure);
   return {
     uid: message.uid,
     flags: message.flags,

@@ -1,5 +1,6 @@
 import type { FlagText } from '../mail/flags.js';
 import type { Role } from '../mail/ids.js';
+import type { MessageKeys } from '../mail/identity.js';
 
 /**
  * One account's server as the sync half sees it. Connections are made when needed and again after a loss; every method
@@ -144,6 +145,8 @@ export interface UpstreamMessage extends UidFlags {
   readonly header: Buffer;
   /** SHA-256 (hex) of the whole message when it was read and is kept in our own files already. */
   readonly content?: string;
+  /** Those of `header` and `structure`, where they were needed before. */
+  readonly keys?: MessageKeys;
 }
 
 /** A folder opened with EXAMINE: nothing here can change it. */

@@ -30,7 +30,9 @@ export class Pop3Connection {
   readonly #silenceMs: number;
   readonly #framer = new ReplyFramer(() => this.#waiting[0]?.sink ?? null);
   readonly #waiting: Waiting[] = [];
-  #timer: NodeJS.Timeout | null = null;
+  #timer: { readonly handle: NodeJS.Timeout; readonly patienceMs: number } | null = null;
+  /** Commands of this turn, which go out in one piece behind it. */
+  #outgoing = '';
   #failure: Error | null = null;
   #holds = 0;
 
@@ -91,7 +93,7 @@ export class Pop3Connection {
         end: () => (challenged ? this.#arm() : end()),
       };
       this.#waiting.push({ sink, reject: fail, patienceMs: options.patienceMs ?? this.#silenceMs });
-      if (command !== null) this.#socket.write(`${command}\r\n`, 'utf8');
+      if (command !== null) this.#write(command);
       this.#arm();
     });
   }
@@ -100,15 +102,26 @@ export class Pop3Connection {
   close(error: Error): void {
     if (this.#failure !== null) return;
     this.#failure = error;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#disarm();
     this.#socket.destroy();
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
   #answer(doing: string, challenge: string, { more }: CommandOptions): 'single' {
     if (more === undefined) throw new MergeboxError('protocol', `${doing}: the server wants more than was asked for`);
-    this.#socket.write(`${more(challenge)}\r\n`, 'utf8');
+    this.#write(more(challenge));
     return 'single';
+  }
+
+  #write(line: string): void {
+    if (this.#outgoing === '') process.nextTick(() => this.#flush());
+    this.#outgoing += `${line}\r\n`;
+  }
+
+  #flush(): void {
+    const text = this.#outgoing;
+    this.#outgoing = '';
+    if (this.#failure === null) this.#socket.write(text, 'utf8');
   }
 
   #receive(bytes: Buffer): void {
@@ -138,13 +151,26 @@ export class Pop3Connection {
 
   /** A server that owes an answer has so long for its next octet; time that we hold it back does not count. */
   #arm(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    const patienceMs = this.#waiting[0]?.patienceMs;
+    if (patienceMs !== undefined && this.#holds === 0 && this.#failure === null) this.#expect(patienceMs);
+    else this.#disarm();
+  }
+
+  #expect(patienceMs: number): void {
+    if (this.#timer?.patienceMs === patienceMs) {
+      this.#timer.handle.refresh();
+      return;
+    }
+    this.#disarm();
+    const handle = setTimeout(() => {
+      this.close(new MergeboxError('timeout', `the server said nothing for ${patienceMs / 1_000} s`));
+    }, patienceMs);
+    this.#timer = { handle, patienceMs };
+  }
+
+  #disarm(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer.handle);
     this.#timer = null;
-    const patience = this.#waiting[0]?.patienceMs;
-    if (patience === undefined || this.#holds > 0 || this.#failure !== null) return;
-    this.#timer = setTimeout(() => {
-      this.close(new MergeboxError('timeout', `the server said nothing for ${patience / 1_000} s`));
-    }, patience);
   }
 }
 

@@ -46,6 +46,8 @@ class Download {
   readonly #window: number;
   readonly #running = new Set<Promise<void>>();
   #bytes = 0;
+  /** Wakes whoever waits for one of these to end. */
+  #room: () => void = () => undefined;
   #page: Promise<Downloaded>[] = [];
   #pageBytes = 0;
   /** The page that is being recorded. */
@@ -67,7 +69,9 @@ class Download {
 
   async start(wanted: Wanted): Promise<void> {
     while (this.#running.size >= this.#window || (this.#running.size > 0 && this.#bytes > IN_FLIGHT_BYTES)) {
-      await Promise.race(this.#running);
+      await new Promise<void>((resolve) => {
+        this.#room = resolve;
+      });
     }
     if (this.#page.length >= PAGE_MAILS || this.#pageBytes >= PAGE_BYTES) await this.#turnPage();
     if (this.#failure !== null) throw this.#failure.error;
@@ -79,6 +83,7 @@ class Download {
       .finally(() => {
         this.#bytes -= wanted.octets;
         this.#running.delete(running);
+        this.#room();
       });
     this.#running.add(running);
   }

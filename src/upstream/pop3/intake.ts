@@ -86,9 +86,10 @@ export async function describe(mail: KeptMail, content: string): Promise<Taken> 
 
 function taken(whole: Buffer, structure: Buffer | null, size: number, content: string): Taken {
   const header = cutHeader(whole);
-  const { headerKey, matchKey } = messageKeys(header, structure);
+  const keys = messageKeys(header, structure);
+  const { headerKey, matchKey } = keys;
   const internalDate = receivedAt(header);
-  return { message: { internalDate, size, envelope: null, structure, header, content }, headerKey, matchKey };
+  return { message: { internalDate, size, envelope: null, structure, header, content, keys }, headerKey, matchKey };
 }
 
 function cutHeader(header: Buffer): Buffer {

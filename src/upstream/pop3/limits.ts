@@ -25,7 +25,7 @@ export const MAX_HEADER = 262_144;
 export const MAX_TOP = 1 << 20;
 
 /** Mails and octets of one page: what is made durable and recorded together. */
-export const PAGE_MAILS = 100;
+export const PAGE_MAILS = 200;
 export const PAGE_BYTES = 4 << 20;
 
 /** Commands in flight with PIPELINING (RFC 2449 §6.6), and the octets of mails that were asked for and have not come. */
