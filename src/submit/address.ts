@@ -6,19 +6,31 @@ export interface ComparableAddress {
   readonly domain: string;
 }
 
+/**
+ * A local part as RFC 5321 §4.1.2 and RFC 6531 §3.3 have it: an atom, or a quoted string. With an open `@`, a comma or an
+ * encoded word in it, other programs see another address than we do.
+ */
+const LOCAL = /^(?:[^\p{Cc} ()<>[\]:;@\\,"]+|"(?:[^\p{Cc}"\\]|\\[ -~])*")$/u;
+const ENCODED_WORD = /=\?[^?]*\?[bq]\?/i;
+
 /** Null for what is no address. Local parts compare without case, as every large provider does. */
 export function comparable(address: string): ComparableAddress | null {
   const at = address.lastIndexOf('@');
-  const local = unquoted(address.slice(0, at)).toLowerCase().normalize('NFC');
+  const written = address.slice(0, Math.max(at, 0));
+  if (!LOCAL.test(written) || ENCODED_WORD.test(written)) return null;
+  const local = unquoted(written).toLowerCase().normalize('NFC');
   const domain = asciiDomain(address.slice(at + 1));
-  return at < 1 || local === '' || domain === null ? null : { local, domain };
+  return local === '' || domain === null ? null : { local, domain };
 }
 
 /** The address as it goes on the wire without SMTPUTF8: its domain in A-labels (RFC 5891); null when that cannot be. */
 export function wireAddress(address: string): string | null {
   if (address === '' || !address.includes('@')) return address;
   const at = address.lastIndexOf('@');
-  const domain = asciiDomain(address.slice(at + 1));
+  const written = address.slice(at + 1);
+  // ASCII stays what it is: a URL's host would be read otherwise.
+  if (/^[!-~]*$/.test(written)) return `${address.slice(0, at)}@${written.toLowerCase()}`;
+  const domain = asciiDomain(written);
   return domain === null ? null : `${address.slice(0, at)}@${domain}`;
 }
 
@@ -35,7 +47,10 @@ export function withoutTag(local: string): string | null {
 
 function asciiDomain(domain: string): string | null {
   if (/^\[[\x21-\x5a\x5e-\x7e]+\]$/.test(domain)) return domain.toLowerCase();
-  return domainToASCII(domain) || null;
+  // domainToASCII reads a URL's host: it would undo `%2e` and stop at a slash.
+  if (!/^(?:[\w.-]|[^\0-\x7f])+$/.test(domain)) return null;
+  const ascii = domainToASCII(domain);
+  return /^[\w.-]+$/.test(ascii) ? ascii : null;
 }
 
 function unquoted(local: string): string {

@@ -59,7 +59,10 @@ export function readHeader(message: Buffer, hostname: string): Header {
   let ours = 0;
   for (const field of headerFields(message, 0, end)) {
     const name = fieldName(message, field);
-    if (name === '') throw new Refusal(554, '5.6.0', 'a line of the header has no field name (RFC 5322 section 2.2)');
+    // A first line that starts with a space would go on with the field put in front of it, which is ours.
+    if (!/^[!-9;-~]+$/.test(name)) {
+      throw new Refusal(554, '5.6.0', 'a line of the header has no field name (RFC 5322 section 2.2)');
+    }
     if (name === 'from') from.push(unfoldedValue(message, field));
     else if (name === 'bcc' || name === 'resent-bcc') hidden.push([field.start, field.end]);
     else if (name === 'received') {

@@ -132,6 +132,9 @@ t.test('readHeader refuses what has no single usable From', async (t) => {
   refused('From: "open\n\n', /no usable address/);
   refused(`From: ${'a@x, '.repeat(101)}a@x\n\n`, /no usable address/);
   refused('From: a@x\nno colon here\n\nbody', /has no field name/);
+  for (const name of [' X', '\tFrom', 'From\x0b', 'Fr\xa0om', 'From alice']) {
+    refused(`${name}: b@y\nFrom: a@x\n\nbody`, /has no field name/);
+  }
   refused(`From: a@x\n${`X: ${'y'.repeat(990)}\n`.repeat(1_100)}\n`, /header is larger than/);
   t.equal(readHeader(message(`From: a@x\n${'Received: from y\n'.repeat(49)}\n`)).from[0], 'a@x');
 });
@@ -143,6 +146,10 @@ t.test('readHeader stays linear with hostile headers', async (t) => {
     `From: ${'<'.repeat(60_000)}\n\n`,
     `From: ${'"\\'.repeat(30_000)}\n\n`,
     `From: ${','.repeat(60_000)}a@x\n\n`,
+    `From: a${' '.repeat(60_000)}b@x\n\n`,
+    `From: ${'. '.repeat(30_000)}@x\n\n`,
+    `From: ${'[\\"]'.repeat(15_000)}@x\n\n`,
+    `From: ${'"a"'.repeat(20_000)}@x\n\n`,
     `From: a@x\n${' \n'.repeat(500_000)}\n`,
     `From: a@x\n${':\n'.repeat(300_000)}\n`,
   ]) {
@@ -164,7 +171,9 @@ t.test('mailboxList finds the addresses of any From', async (t) => {
     ['"a <b@evil.example>" <alice@x.example>', ['alice@x.example']],
     ['alice@x.example (bob@evil.example)', ['alice@x.example']],
     ['(a (nested) b) < alice @ x.example >', ['alice@x.example']],
-    ['"odd local"@x.example', ['"oddlocal"@x.example']],
+    ['"odd local"@x.example', ['"odd local"@x.example']],
+    ['a . b @ x.example', ['a.b@x.example']],
+    ['odd local@x.example', ['odd local@x.example']],
     ['a@x, b@y ,, c@z', ['a@x', 'b@y', 'c@z']],
     ['Team: a@x, Bob <b@y>;', ['a@x', 'b@y']],
     ['Undisclosed:;', []],
@@ -173,7 +182,8 @@ t.test('mailboxList finds the addresses of any From', async (t) => {
     ['<>', []],
   ];
   for (const [text, expected] of cases) t.strictSame(mailboxList(text, 10), expected, text);
-  for (const text of ['<a@x', '"a@x', '(a@x', 'a@x, b@y, c@z']) t.equal(mailboxList(text, 2), null, text);
+  const ambiguous = ['<b@y> <a@x>', '<b@y><a@x>', '<a@x> b@y', '<a@x> "b"@y', 'b@y: a@x;', '<b@y>: a@x;'];
+  for (const text of ['<a@x', '"a@x', '(a@x', 'a@x, b@y, c@z', ...ambiguous]) t.equal(mailboxList(text, 2), null, text);
 });
 
 t.test('SenderBook finds the owner of an address, with tags, without case', async (t) => {
@@ -200,6 +210,44 @@ t.test('SenderBook finds the owner of an address, with tags, without case', asyn
   ]) {
     t.equal(owner(other), null, other);
   }
+});
+
+t.test('an address that others read otherwise is nobody’s', async (t) => {
+  const account = {
+    id: 'work',
+    addresses: ['alice@work.example', '*@catch.example'],
+    sent: 'auto' as const,
+    smtp: null,
+  };
+  const book = new SenderBook({ name: 'alice', accounts: [account] });
+  for (const address of [
+    'alice+boss@evil.example@work.example',
+    'alice+,boss@evil.example,x@work.example',
+    'boss@evil.example x@catch.example',
+    '@evil.example:x@catch.example',
+    'alice+=?utf-8?b?Ym9zc0BldmlsLmV4YW1wbGUA?=@work.example',
+    'al ice@work.example',
+    '"al ice"@work.example',
+    'alice@%77ork.example',
+    'alice@work.example/evil',
+    'alice@work.example?x',
+    'alice@work.example#@evil.example',
+    'alice@work.example\\',
+    'alice@wo\trk.example',
+    'x\n@catch.example',
+  ]) {
+    t.equal(book.owner(address), null, address);
+  }
+  for (const address of [
+    '"alice"@work.example',
+    "o'neil/x=y@catch.example",
+    'é@catch.example',
+    '"a b"@catch.example',
+  ]) {
+    t.equal(book.owner(address)?.account.id, 'work', address);
+  }
+  t.equal(wireAddress('bob@far.example%2eevil'), 'bob@far.example%2eevil', 'a recipient goes out as it was given');
+  t.equal(wireAddress('bob@1.2'), 'bob@1.2');
 });
 
 t.test('addresses go to the wire in A-labels, and say when they need SMTPUTF8', async (t) => {
