@@ -163,7 +163,6 @@ export class App {
     const parts = { log: this.#log.child({ part: 'queue' }), metrics: this.#queueMetrics };
     const outgoing = await Outgoing.open(this.#config, user, this.#user(user.name), parts);
     this.#outgoing.set(user.name, outgoing);
-    await outgoing.queue.start();
   }
 
   /** Builds a refused user's database anew and serves it from then on. */

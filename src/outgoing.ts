@@ -62,6 +62,8 @@ export class Outgoing implements Submitter {
       log: parts.log.child({ user: user.name }),
       metrics: parts.metrics,
     });
+    // Before anybody can hand in mail: what comes in meanwhile would be scheduled twice, or its file taken for an orphan.
+    await queue.start();
     return new Outgoing(senders, queue, service.sync.engines);
   }
 

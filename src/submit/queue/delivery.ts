@@ -22,6 +22,8 @@ export interface DeliveryParts {
   readonly times: QueueTimes;
   /** Counts mails whose answer was lost. */
   readonly onUnknown: () => void;
+  /** Records what became of a mail, however long that takes. */
+  readonly record: (mail: QueuedMail) => Promise<void>;
 }
 
 /** The server could not be used at all; nothing was tried. */
@@ -53,15 +55,20 @@ export class Delivery {
   ): Promise<QueuedMail | Unreachable> {
     let current = mail;
     const tried = new Set<string>();
+    let dotRecorded = false;
     for (;;) {
       const session = await this.#session(sessions);
-      if (!('relay' in session)) return tried.size === 0 ? session : this.#defer(current, session.error);
+      if (!('relay' in session)) {
+        // The record of a dot that never went out is taken back.
+        return tried.size === 0 && !dotRecorded ? session : this.#defer(current, session.error);
+      }
       const { relay, used } = session;
       const untried = current.recipients.filter(({ state, address }) => state === 'waiting' && !tried.has(address));
       const batch = untried.slice(0, recipientsAtOnce(relay.features));
       const before = current;
       const onDot = async (accepted: readonly string[]): Promise<void> => {
         current = withDot(before, accepted);
+        dotRecorded = true;
         await this.#parts.db.update(current);
         faultPoint('queue.dot');
       };
@@ -83,7 +90,7 @@ export class Delivery {
       if (!current.recipients.some(({ state, address }) => state === 'waiting' && !tried.has(address))) {
         return hasState(current, 'waiting') ? this.#defer(current, obstacle(current)) : current;
       }
-      await this.#parts.db.update(current);
+      await this.#parts.record(current);
     }
   }
 

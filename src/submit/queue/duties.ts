@@ -1,6 +1,6 @@
 import { backoffDelay } from '../../util/backoff.js';
 import type { Clock } from '../../util/clock.js';
-import { errorText } from '../../util/errors.js';
+import { errorText, isMergeboxError } from '../../util/errors.js';
 import { faultPoint } from '../../util/fault.js';
 import type { Log } from '../../util/log.js';
 import { SUBMIT_LIMITS } from '../limits.js';
@@ -30,7 +30,7 @@ export interface DutyParts {
 /** What is owed besides delivery: reports to the submitter, the copy in Sent, \Answered and $Forwarded. */
 export class Duties {
   readonly #parts: DutyParts;
-  /** Accounts whose server is known to file what it sends, or not to. */
+  /** Ways whose server is known to file what it sends, or not to. */
   readonly #filing = new Map<string, 'server' | 'self'>();
 
   constructor(parts: DutyParts) {
@@ -76,7 +76,7 @@ export class Duties {
     if (about.length === 0) return mail;
     if (mail.sender === '') {
       // RFC 5321 §6.1: no notification goes to the null sender. A person sees it in the queue.
-      return kind === 'delayed'
+      return kind === 'delayed' || isOpen(mail)
         ? mail
         : held(mail, 'undeliverable, and a mail with the null sender has nobody to tell');
     }
@@ -92,7 +92,10 @@ export class Duties {
       original: await this.#original(mail, kind),
     });
     if (!(await host.report(mail.account, bytes, reportId(mail, hostname)))) {
-      return held(mail, 'undeliverable, and no account of the user may be written to with a report');
+      // A notice of delay is not worth stopping for, nor is a report while others may still get the mail.
+      return kind === 'delayed' || isOpen(mail)
+        ? mail
+        : held(mail, 'undeliverable, and no account of the user may be written to with a report');
     }
     faultPoint('queue.reported');
     const told = new Set(about.map(({ address }) => address));
@@ -123,16 +126,19 @@ export class Duties {
     if (!wantsCopy(mail, route)) return mail;
     const { host, clock } = this.#parts;
     if (route?.account.sent === 'auto') {
-      const known = this.#filing.get(mail.account) ?? (await this.#recall(mail.account));
+      const known = this.#filing.get(wayOf(mail)) ?? (await this.#recall(wayOf(mail)));
       const waits = known === 'self' ? [] : known === 'server' ? LOOKS_SERVER : LOOKS_UNKNOWN;
+      let seen = false;
       if (mail.looks > 0) {
         const look = await host.lookInSent(mail.account, bareId(mail), true);
-        if (look === 'server') await this.#learn(mail.account, 'server');
+        if (look === 'server') await this.#learn(wayOf(mail), 'server');
         if (look === 'server' || look === 'ours') return { ...mail, filed: true, looks: 0 };
+        seen = look === 'absent';
       }
       const wait = waits[mail.looks];
       if (wait !== undefined) return { ...mail, looks: mail.looks + 1, dutyAt: clock.now() + wait };
-      if (known !== 'self') await this.#learn(mail.account, 'self');
+      // A server that could not be asked has shown nothing.
+      if (seen) await this.#learn(wayOf(mail), 'self');
     }
     await this.#append(mail, route);
     return { ...mail, filed: true, looks: 0 };
@@ -143,7 +149,7 @@ export class Duties {
     if (!wantsCopy(mail, route)) return mail;
     const look =
       route?.account.sent === 'auto' ? await this.#parts.host.lookInSent(mail.account, bareId(mail), false) : 'absent';
-    if (look === 'server') await this.#learn(mail.account, 'server');
+    if (look === 'server') await this.#learn(wayOf(mail), 'server');
     if (look === 'absent' || look === 'unknown') await this.#append(mail, route);
     return { ...mail, filed: true, looks: 0 };
   }
@@ -151,7 +157,15 @@ export class Duties {
   async #append(mail: QueuedMail, route: Pick<Sender, 'account'> | null): Promise<void> {
     const blocks: Buffer[] = [Buffer.from(mail.envelope.added)];
     for await (const block of this.#parts.content(mail)) blocks.push(block);
-    await this.#parts.host.fileSent(mail.account, Buffer.concat(blocks), route?.account.sent === 'always');
+    const { host, log, onNotFiled } = this.#parts;
+    await host
+      .fileSent(mail.account, Buffer.concat(blocks), route?.account.sent === 'always')
+      .catch((error: unknown) => {
+        // Where the configuration allows no copy, none is owed: the mail would stay here for ever.
+        if (!isMergeboxError(error, 'cannot', 'toobig')) throw error;
+        log.warn({ mail: mail.id, account: mail.account, error: errorText(error) }, 'a sent mail has no copy in Sent');
+        onNotFiled();
+      });
     faultPoint('queue.filed');
   }
 
@@ -162,22 +176,27 @@ export class Duties {
     return { ...mail, marked: true };
   }
 
-  async #recall(account: string): Promise<'server' | 'self' | undefined> {
-    const known = await this.#parts.db.fact(`sent:${account}`);
+  async #recall(way: string): Promise<'server' | 'self' | undefined> {
+    const known = await this.#parts.db.fact(`sent:${way}`);
     if (known !== 'server' && known !== 'self') return undefined;
-    this.#filing.set(account, known);
+    this.#filing.set(way, known);
     return known;
   }
 
-  async #learn(account: string, who: 'server' | 'self'): Promise<void> {
-    if (this.#filing.get(account) === who) return;
-    this.#filing.set(account, who);
-    await this.#parts.db.learn(`sent:${account}`, who);
+  async #learn(way: string, who: 'server' | 'self'): Promise<void> {
+    if (this.#filing.get(way) === who) return;
+    this.#filing.set(way, who);
+    await this.#parts.db.learn(`sent:${way}`, who);
   }
 }
 
 function held(mail: QueuedMail, error: string): QueuedMail {
   return { ...mail, state: 'held', error };
+}
+
+/** The server that a mail of an account leaves through: its own, or the relay, which knows nothing of the account's Sent. */
+function wayOf({ account, viaRelay }: QueuedMail): string {
+  return viaRelay ? `${account} by the relay` : account;
 }
 
 function isOpenRecipient({ state }: Recipient): boolean {

@@ -84,6 +84,7 @@ export class Lane {
 
   /** Takes a mail; a `fresh` one is tried at once unless older mail of its sender waits for the server. */
   add(job: Job): void {
+    if (this.#jobs.has(job.id)) return;
     this.#jobs.set(job.id, job);
     const now = this.#options.clock.now();
     if (job.fresh !== null) {

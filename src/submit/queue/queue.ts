@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { errorText, MergeboxError } from '../../util/errors.js';
 import { faultPoint } from '../../util/fault.js';
+import { Mutex } from '../../util/mutex.js';
 import { Relay } from '../relay.js';
 import type { Sender } from '../sender.js';
 import type { RelayTarget } from '../types.js';
@@ -46,6 +47,8 @@ export class OutgoingQueue {
   readonly #tickets = new Map<number, { readonly ticket: Ticket; readonly way: Way }>();
   readonly #late: NodeJS.Timeout;
   #lateRun: Promise<void> = Promise.resolve();
+  /** Whatever takes a mail out of its lane or puts it back, besides the lane itself: two at once would have it there twice. */
+  readonly #byHand = new Mutex();
   #closed = false;
 
   private constructor(options: QueueOptions, db: QueueDatabase, spool: Spool) {
@@ -71,6 +74,7 @@ export class OutgoingQueue {
       log,
       times,
       onUnknown: () => metrics.unknown(),
+      record: (mail) => this.#durably(() => this.#db.update(mail)),
     });
     this.#late = setInterval(
       () => {
@@ -153,7 +157,13 @@ export class OutgoingQueue {
     if (releaseAt > now) ticket.leave('to be sent later');
     else if (this.#when(queued) !== 'now') ticket.leave('to be sent when its account is in reach');
     else this.#tickets.set(queued.id, { ticket, way });
-    way.lane.add(jobOf(queued, ticket.waiting ? fresh : null));
+    const job = jobOf(queued, ticket.waiting ? fresh : null);
+    // Behind a server that hangs or is down there may be any number of them: none keeps its content in memory then.
+    void ticket.outcome.then(() => {
+      job.fresh = null;
+      this.#tickets.delete(queued.id);
+    });
+    way.lane.add(job);
     return ticket;
   }
 
@@ -175,7 +185,7 @@ export class OutgoingQueue {
       for (const mail of page) {
         if (mail.account !== account) continue;
         any = true;
-        await this.#settleNow(mail);
+        await this.#byHand.run(() => this.#settleNow(mail));
       }
       const last = page.at(-1);
       if (last === undefined) return any;
@@ -214,14 +224,19 @@ export class OutgoingQueue {
       for (const { lane } of this.#ways.values()) lane.retry();
       return;
     }
+    await this.#byHand.run(() => this.#retryOne(id));
+  }
+
+  async #retryOne(id: number): Promise<void> {
     const mail = await this.show(id);
     const { lane } = this.#way(mail.account, mail.viaRelay);
     if (mail.state !== 'held') {
       lane.retry(id);
       return;
     }
+    // One that was held while an answer was missing is looked for first, as it would have been.
     const recipients = mail.recipients.map((each) =>
-      each.state === 'sent' ? { ...each, state: 'waiting' as const } : each,
+      each.state === 'sent' && mail.repeated ? { ...each, state: 'waiting' as const } : each,
     );
     const freed: QueuedMail = { ...mail, recipients, nextTry: 0, dutyAt: 0, since: this.#options.clock.now() };
     await this.#db.update({ ...freed, state: restingState(freed) });
@@ -229,15 +244,20 @@ export class OutgoingQueue {
   }
 
   /** Keeps a mail from being sent until `retry`. Throws `nonexistent`, or `unavailable` while it is being sent. */
-  async hold(id: number): Promise<void> {
-    const mail = await this.#takeOut(id);
-    await this.#db.update({ ...mail, state: 'held', error: 'held by hand' });
+  hold(id: number): Promise<void> {
+    return this.#byHand.run(async () => {
+      const mail = await this.#takeOut(id);
+      await this.#db.update({ ...mail, state: 'held', error: 'held by hand' });
+    });
   }
 
   /** Forgets a mail: it is not sent and nobody is told. Throws as `hold`. */
   async drop(id: number): Promise<void> {
-    const mail = await this.#takeOut(id);
-    await this.#forget(mail);
+    const mail = await this.#byHand.run(async () => {
+      const found = await this.#takeOut(id);
+      await this.#forget(found);
+      return found;
+    });
     this.#options.metrics.ended('dropped');
     this.#options.log.warn({ mail: id, account: mail.account }, 'a queued mail was dropped by hand');
   }
@@ -248,9 +268,11 @@ export class OutgoingQueue {
     const now = clock.now();
     for (const id of await this.#db.late(now - times.warnMs, now - times.giveUpMs).catch(() => [])) {
       if (this.#closed) return;
-      await this.#lateMail(id).catch((error: unknown) => {
-        log.error({ mail: id, error: errorText(error) }, 'a late mail could not be looked after');
-      });
+      await this.#byHand
+        .run(() => this.#lateMail(id))
+        .catch((error: unknown) => {
+          log.error({ mail: id, error: errorText(error) }, 'a late mail could not be looked after');
+        });
     }
   }
 
