@@ -1,6 +1,6 @@
 import type { Role } from '../mail/ids.js';
 import type { AccountPolicy } from '../store/account-book.js';
-import { owe } from '../store/actions.js';
+import { type FolderDeletion, owe } from '../store/actions.js';
 import {
   folderById,
   foldersOf,
@@ -13,6 +13,7 @@ import {
 } from '../store/folders.js';
 import { groupsOf } from '../store/groups.js';
 import { mailboxNamed, mergedMailbox, mirrorsOf, setSubscribed, subscriptions } from '../store/mailboxes.js';
+import { COPIED_SECONDS } from '../store/remove.js';
 import type { FolderRow, MailboxRow } from '../store/rows.js';
 import type { ReadTx } from '../store/store.js';
 import { transferGroups } from '../store/transfer.js';
@@ -55,10 +56,19 @@ export async function deleteMailbox(context: MailContext, name: string): Promise
   await context.store.write(async (tx) => {
     const { folder, account } = await ownFolder(tx, context, name);
     await requireSettled(tx, folder, name);
+    const known = await tx.get<{ next: number | null }>('SELECT MAX(uid) + 1 AS next FROM copy WHERE folder_id = ?', [
+      folder.id,
+    ]);
+    const deletion: FolderDeletion = {
+      folder: folder.path,
+      uidValidity: folder.uid_validity,
+      // Our own uploads may be newer than the last look.
+      uidNext: folder.uid_next === null ? null : Math.max(folder.uid_next, known?.next ?? 0),
+    };
     await removeFolders(tx, context.book, [folder]);
     await owe(
       tx,
-      [{ accountId: account.id, kind: 'delete-folder', detail: folder.path }],
+      [{ accountId: account.id, kind: 'delete-folder', detail: JSON.stringify(deletion) }],
       reason(context, 'DELETE', name),
     );
   });
@@ -275,9 +285,11 @@ async function ownFolder(
 async function requireSettled(tx: ReadTx, folder: FolderRow, name: string): Promise<void> {
   const busy = await tx.get(
     `SELECT 1 FROM copy WHERE folder_id = ? AND (state = 'pending' OR EXISTS (
-       SELECT 1 FROM action WHERE action.state = 'pending' AND (action.copy_id = copy.id OR action.target_id = copy.id)))
-     LIMIT 1`,
-    [folder.id],
+       SELECT 1 FROM action WHERE action.copy_id = copy.id AND (action.state = 'pending'
+         -- its client cannot know yet that the mail has stayed here
+         OR action.kind IN ('copy', 'move', 'append') AND action.created > ?)
+       UNION ALL SELECT 1 FROM action WHERE action.target_id = copy.id AND action.state = 'pending')) LIMIT 1`,
+    [folder.id, Math.floor(Date.now() / 1000) - COPIED_SECONDS],
   );
   // An upload to another folder whose bytes only this one has.
   const source = await tx.get(

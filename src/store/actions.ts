@@ -19,6 +19,19 @@ export type ActionKind =
 /** `detail` of an upload into Sent that is made even if the server has filed the mail itself. */
 export const APPEND_ALWAYS = 'always';
 
+/** `detail` of `delete-folder`, as JSON; rows of an earlier version have the path alone. */
+export interface FolderDeletion {
+  readonly folder: string;
+  readonly uidValidity: number | null;
+  /** Mail from this UID on came after the client's DELETE; null when it is not known. */
+  readonly uidNext: number | null;
+}
+
+export function folderDeletion(detail: string): FolderDeletion {
+  if (!detail.startsWith('{"folder":')) return { folder: detail, uidValidity: null, uidNext: null };
+  return JSON.parse(detail) as FolderDeletion;
+}
+
 /** One upstream operation owed; see the migration for the columns. */
 export interface ActionRow {
   readonly id: number;

@@ -1,7 +1,7 @@
 import { ROLE_NAMES, type Role } from '../mail/ids.js';
 import { MergeboxError } from '../util/errors.js';
 import type { AccountBook, AccountPolicy } from './account-book.js';
-import { owe } from './actions.js';
+import { folderDeletion, owe } from './actions.js';
 import { insertMailbox, mirrorsOf, setSubscribed } from './mailboxes.js';
 import { putBackFolder } from './put-back.js';
 import { dropCopies } from './remove.js';
@@ -62,7 +62,7 @@ export async function syncFolderList(
     "SELECT folder_id, detail FROM action WHERE account_id = ? AND kind = 'rename-folder' AND state = 'pending'",
     [account.id],
   );
-  const hidden = new Set(deleting.map((row) => row.detail));
+  const hidden = new Set(deleting.map((row) => folderDeletion(row.detail).folder));
   const renamed = owed.map((row) => (JSON.parse(row.detail) as { from: string }).from);
   // What is to be renamed still has its old name there, and so has what is below it.
   const isHidden = ({ path, delimiter }: ListedFolder): boolean =>

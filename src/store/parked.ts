@@ -1,7 +1,7 @@
 import { addFlags, hasFlag, removeFlags } from '../mail/flags.js';
 import { MergeboxError } from '../util/errors.js';
 import type { AccountBook } from './account-book.js';
-import { type ActionKind, type ActionRow, owe, oweFlags } from './actions.js';
+import { type ActionKind, type ActionRow, folderDeletion, owe, oweFlags } from './actions.js';
 import { copiesByIds } from './copies.js';
 import { folderById, foldersOf, insertFolder, roleFolder } from './folders.js';
 import { groupFlags, setGroupFlags } from './groups.js';
@@ -69,9 +69,8 @@ export async function parkedActions(tx: ReadTx, accountId: number, limit: number
 }
 
 function detailOf(row: ActionRow): ParkedDetail {
-  if (row.detail === null || !row.detail.startsWith('{')) {
-    return row.kind === 'delete-folder' ? { folder: row.detail ?? '' } : {};
-  }
+  if (row.kind === 'delete-folder') return { folder: folderDeletion(row.detail ?? '').folder };
+  if (row.detail === null || !row.detail.startsWith('{')) return {};
   const detail = JSON.parse(row.detail) as ParkedDetail & { to?: string };
   return detail.to === undefined ? detail : { folder: detail.to };
 }

@@ -7,8 +7,8 @@ import { sweepMessages } from './messages.js';
 import { type CopyRow, type EntryRow, type FolderRow, jsonIds } from './rows.js';
 import type { WriteTx } from './store.js';
 
-/** How long after a COPY an EXPUNGE of its source counts as the second half of a move. */
-const COPIED_SECONDS = 60;
+/** How long after a COPY a removal of its source counts as the second half of a move. */
+export const COPIED_SECONDS = 60;
 
 /** Takes copies out of their mirrors: clients see them expunged. */
 export async function hideInMirrors(tx: WriteTx, copies: readonly CopyRow[]): Promise<void> {

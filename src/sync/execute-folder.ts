@@ -1,6 +1,6 @@
 import type { Role } from '../mail/ids.js';
-import { recordDestroyed, removeActions } from '../store/actions.js';
-import { isMergeboxError } from '../util/errors.js';
+import { type FolderDeletion, folderDeletion, recordDestroyed, removeActions } from '../store/actions.js';
+import { isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
@@ -23,15 +23,18 @@ export async function changeFolder(context: SyncContext, action: LoadedAction): 
         await removeActions(tx, [row.id]);
       });
       return faultPoint('folder.acknowledged');
-    case 'delete-folder':
-      await deleteFolder(context, row.detail!, action);
+    case 'delete-folder': {
+      const deletion = folderDeletion(row.detail!);
+      await requireSeen(context, deletion);
+      await deleteFolder(context, deletion.folder, action);
       faultPoint('folder.sent');
       await context.store.write(async (tx) => {
-        const what = { account: context.account.name, folder: row.detail!, uidValidity: 0, uid: 0 };
+        const what = { account: context.account.name, folder: deletion.folder, uidValidity: 0, uid: 0 };
         await recordDestroyed(tx, [{ ...what, kind: 'delete-folder', reason: row.reason }]);
         await removeActions(tx, [row.id]);
       });
       return faultPoint('folder.acknowledged');
+    }
     case 'rename-folder': {
       const { from, to } = JSON.parse(row.detail!) as { from: string; to: string };
       await renameFolder(context, from, to);
@@ -52,6 +55,24 @@ async function createFolder(context: SyncContext, path: string, role: Role | nul
     const listed = await context.upstream.listFolders();
     if (!listed.some((folder) => folder.path === path)) throw error;
   }
+}
+
+/**
+ * A server that was out of reach may have taken mail into the folder that nobody has seen, or have another folder under its
+ * name: then it is kept, and shown again.
+ */
+async function requireSeen({ upstream }: SyncContext, { folder, uidValidity, uidNext }: FolderDeletion): Promise<void> {
+  if (uidNext === null) return;
+  const state = (await upstream.status([folder])).get(folder);
+  if (!state || state.exists === 0) return;
+  if (state.uidValidity === uidValidity) {
+    if (state.uidNext <= uidNext) return;
+    const unseen = await upstream.read(folder, null, async (reader) =>
+      (await reader.uids()).some((uid) => uid >= uidNext),
+    );
+    if (!unseen) return;
+  }
+  throw new MergeboxError('cannot', `delete "${folder}": mail has come into it that was not seen: delete it once more`);
 }
 
 /** What is gone already needs no deletion: an earlier try or another client did it. */

@@ -121,3 +121,45 @@ for (const moment of ['is refused later', 'was refused already'] as const) {
     });
   }
 }
+
+t.test('DELETE of a mailbox destroys no mail that came into the folder unseen', async (t) => {
+  const servers = serversOf({ a: [mail('x')] });
+  servers['a']!.create('Empty');
+  const world = await openWorld(t, servers);
+  await world.settle();
+  await world.mail.append('Accounts/a/Empty', [{ bytes: mail('ours'), flags: [] }]);
+  await world.settle();
+  world.upstreams['a']!.step = () => {
+    throw new MergeboxError('connection', 'down');
+  };
+  await world.mail.delete('Accounts/a/Projects');
+  await world.mail.delete('Accounts/a/Empty');
+  servers['a']!.folder('Projects').add(mail('unseen'));
+  world.upstreams['a']!.step = () => undefined;
+  await world.settle().catch(() => undefined);
+  await t.rejects(world.settle(), { code: 'refused' });
+  t.same([...servers['a']!.folders.keys()], ['INBOX', 'Archive', 'Trash', 'Projects']);
+  t.same(
+    (await world.entries('Accounts/a/Projects')).map(({ subject }) => subject),
+    ['unseen'],
+  );
+  await world.mail.delete('Accounts/a/Projects');
+  await world.settle().catch(() => undefined);
+  t.same([...servers['a']!.folders.keys()], ['INBOX', 'Archive', 'Trash']);
+});
+
+t.test('DELETE of a mailbox whose mail was refused elsewhere a moment ago has to wait', async (t) => {
+  const world = await openWorld(t, serversOf({ a: [] }));
+  world.servers['a']!.folder('Projects').add(mail('x'));
+  await world.settle();
+  world.upstreams['a']!.step = (call, when) => {
+    if (when === 'before' && call.startsWith('move')) {
+      throw refusal('move', { status: 'NO', code: 'OVERQUOTA', text: 'full' });
+    }
+  };
+  await world.in('Accounts/a/Projects', (projects) => projects.move([1], 'Archive'));
+  await t.rejects(world.settle(), { code: 'refused' });
+  await t.rejects(world.mail.delete('Accounts/a/Projects'), { code: 'unavailable' });
+  await world.store.write((tx) => tx.run('UPDATE action SET created = created - 3600'));
+  await world.mail.delete('Accounts/a/Projects');
+});
