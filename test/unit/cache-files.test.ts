@@ -169,6 +169,24 @@ t.test('PinnedFiles.put: the file is there and whole before it is referred to', 
   await t.rejects(pinned.get(sha256(Buffer.from('x'))), { code: 'unavailable' });
 });
 
+t.test(
+  'PinnedFiles.put: bodies of every kind of size, put at once, come back whole and leave nothing else',
+  async (t) => {
+    const dir = await scratch(t);
+    const pinned = await PinnedFiles.open(dir);
+    const bodies = [0, 1, 4_096, (1 << 15) - 1, 1 << 15, (1 << 15) + 1, BLOCK - 1, BLOCK, BLOCK + 1].map((size) =>
+      randomBytes(size),
+    );
+    // One of them twice: the same file is written by two at the same moment.
+    await Promise.all([...bodies, bodies[2]!].map((bytes) => pinned.put(bytes, async () => undefined)));
+    t.same((await readdir(dir)).sort(), bodies.map((bytes) => sha256(bytes)).sort());
+    for (const bytes of bodies) {
+      const body = await pinned.get(sha256(bytes));
+      t.ok(bytes.equals(await body.read(0, bytes.length)), `${bytes.length} octets`);
+    }
+  },
+);
+
 t.test('PinnedFiles.put: a directory that cannot be written is unavailable', async (t) => {
   const dir = await scratch(t);
   const pinned = await PinnedFiles.open(path.join(dir, 'pinned'));

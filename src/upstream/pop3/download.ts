@@ -68,11 +68,9 @@ class Download {
   }
 
   async start(wanted: Wanted): Promise<void> {
-    while (this.#running.size >= this.#window || (this.#running.size > 0 && this.#bytes > IN_FLIGHT_BYTES)) {
-      await new Promise<void>((resolve) => {
-        this.#room = resolve;
-      });
-    }
+    // Asked for half a window at a time, many commands go out in one piece.
+    if (this.#running.size >= this.#window) await this.#until(() => this.#running.size <= this.#window >> 1);
+    await this.#until(() => this.#running.size === 0 || this.#bytes <= IN_FLIGHT_BYTES);
     if (this.#page.length >= PAGE_MAILS || this.#pageBytes >= PAGE_BYTES) await this.#turnPage();
     if (this.#failure !== null) throw this.#failure.error;
     this.#bytes += wanted.octets;
@@ -86,6 +84,15 @@ class Download {
         this.#room();
       });
     this.#running.add(running);
+  }
+
+  /** Waits for mails under way to end until this holds. */
+  async #until(holds: () => boolean): Promise<void> {
+    while (!holds()) {
+      await new Promise<void>((resolve) => {
+        this.#room = resolve;
+      });
+    }
   }
 
   async end(): Promise<void> {

@@ -29,7 +29,7 @@ export const PAGE_MAILS = 200;
 export const PAGE_BYTES = 4 << 20;
 
 /** Commands in flight with PIPELINING (RFC 2449 §6.6), and the octets of mails that were asked for and have not come. */
-export const IN_FLIGHT = 32;
+export const IN_FLIGHT = 64;
 export const IN_FLIGHT_BYTES = 4 << 20;
 
 /** Notes remembered as written. */
