@@ -9,6 +9,7 @@ import type { FolderState } from '../upstream/port.js';
 import { backoffDelay } from '../util/backoff.js';
 import { errorText, isMergeboxError, MergeboxError } from '../util/errors.js';
 import { faultPoint } from '../util/fault.js';
+import { chunks } from '../util/group.js';
 import { Mutex } from '../util/mutex.js';
 import { chooseFolders, trimFolders } from './choose.js';
 import type { SyncContext } from './context.js';
@@ -28,6 +29,8 @@ export type EngineState = 'starting' | 'syncing' | 'idle' | 'offline' | 'held' |
 
 /** Milliseconds between two looks at the quota. */
 const QUOTA_MS = 600_000;
+/** Mails whose disappearance one unit explains. */
+const EXPLAINED = 50;
 /** A connection that lasted this long was a good one. */
 const LASTING_MS = 60_000;
 
@@ -62,6 +65,8 @@ export class AccountEngine {
   #unwatch: (() => void) | null = null;
   #watching = false;
   #inboxEvent = false;
+  /** When all folders are looked at next, by the clock of `performance`, however often the watched one is meanwhile. */
+  #fullRoundAt = 0;
   /** Connections lost one soon after the other. */
   #losses = 0;
   #missing: ReadonlySet<string> = new Set();
@@ -176,16 +181,21 @@ export class AccountEngine {
       await this.#pause();
       if (signal.aborted) return;
       const asked = this.#rounds;
-      const quick = this.#inboxEvent && asked === null;
+      const quick = this.#inboxEvent && this.#watching && asked === null && performance.now() < this.#fullRoundAt;
       this.#rounds = null;
       this.#inboxEvent = false;
+      this.#pullSignal.clear();
       try {
         const result = quick ? await this.#inboxRound() : await this.#fullRound();
-        if (!quick) await this.#refreshQuota(asked !== null);
+        if (!quick) {
+          await this.#refreshQuota(asked !== null);
+          this.#fullRoundAt = performance.now() + this.#context.pollSeconds * 1000;
+        }
         asked?.resolve(result);
         this.#succeeded(result);
-        await this.#watch();
-        if (!this.#inboxEvent) await this.#pullSignal.wait(this.#context.pollSeconds * 1000, signal);
+        // What came before the folder was listened to, and after it was looked at, is told by nobody.
+        if (await this.#watch()) this.#inboxEvent = true;
+        else await this.#pullSignal.wait(Math.max(0, this.#fullRoundAt - performance.now()), signal);
       } catch (error) {
         asked?.reject(error);
         this.#firstLookDone();
@@ -262,6 +272,8 @@ export class AccountEngine {
     const missing = settled ? [] : await store.write(update);
     faultPoint('folders.listed');
     this.#missing = new Set(missing);
+    // Before the look, so that nothing comes in between; a server that refuses is heard after it.
+    await this.#watch().catch(() => undefined);
     const first = await this.#pullChanged();
     // What the guard holds may have come to a folder that was looked at later.
     const looked = first.held === null ? first : await this.#pullChanged();
@@ -276,7 +288,11 @@ export class AccountEngine {
     }
     // What vanished may have been moved to a folder that was looked at before: all of them are looked at once more.
     const second = await this.#pullChanged();
-    if (second.complete) await store.write((tx) => explainVanished(tx, book, account.id, vanished, this.#unseen));
+    // Each takes a while, and clients have something to write as well.
+    const taken = new Set<number>();
+    for (const page of second.complete ? chunks(vanished, EXPLAINED) : []) {
+      await store.write((tx) => explainVanished(tx, book, account.id, page, this.#unseen, taken));
+    }
     faultPoint('vanish.explained');
     return { changed: true, held: held ?? second.held };
   }
@@ -302,12 +318,16 @@ export class AccountEngine {
     let changed = false;
     let held: string | null = null;
     let complete = true;
+    const inbox = folders.find((folder) => folder.role === 'inbox');
     const merged = folders.filter((folder) => folder.role !== null);
     for (const folder of [...merged, ...folders.filter((each) => each.role === null)]) {
       if (folder === folders.find((each) => each.role === null)) this.#firstLookDone();
       const state = states.get(folder.path);
       if (!state && folder.uid_validity !== null) complete = false;
       if (!state || isCurrent(folder, state)) continue;
+      const told = inbox && inbox !== folder ? await this.#pullTold(inbox) : null;
+      changed ||= told?.changed ?? false;
+      held ??= told?.held ?? null;
       const result = await this.#pull(folder).catch((error: unknown) => {
         // Denied or gone since it was listed: what it shows stays, and the others are looked at all the same.
         if (folder.role === 'inbox' || !isMergeboxError(error, 'refused', 'nonexistent', 'noperm')) throw error;
@@ -320,6 +340,13 @@ export class AccountEngine {
     }
     this.#firstLookDone();
     return { changed, held, complete };
+  }
+
+  /** Mail that comes while all folders are looked at does not wait for the last of them. */
+  async #pullTold(inbox: FolderRow): Promise<PullResult | null> {
+    if (!this.#inboxEvent) return null;
+    this.#inboxEvent = false;
+    return this.#pull(inbox);
   }
 
   async #pull(folder: Pick<FolderRow, 'id'>): Promise<PullResult> {
@@ -347,10 +374,11 @@ export class AccountEngine {
     return usable.sort((a, b) => Number(b.role === 'inbox') - Number(a.role === 'inbox'));
   }
 
-  async #watch(): Promise<void> {
-    if (this.#watching) return;
+  /** Listens in the folder that IDLE watches; true when it did not before. */
+  async #watch(): Promise<boolean> {
+    if (this.#watching) return false;
     const inbox = (await this.#folders()).find((folder) => folder.role === 'inbox');
-    if (!inbox) return;
+    if (!inbox) return false;
     this.#watching = true;
     const onEvent = (): void => {
       this.#inboxEvent = true;
@@ -370,6 +398,7 @@ export class AccountEngine {
     };
     try {
       this.#unwatch = await this.#context.upstream.watch(inbox.path, onEvent, onLost);
+      return true;
     } catch (error) {
       this.#watching = false;
       throw error;

@@ -8,6 +8,11 @@ export class Signal {
     this.#wake?.();
   }
 
+  /** Forgets a `raise`: what it asked for begins now. */
+  clear(): void {
+    this.#raised = false;
+  }
+
   /** Resolves at the next `raise` (or at once after an unseen one), after `timeoutMs`, or when `signal` aborts. */
   async wait(timeoutMs: number, signal: AbortSignal): Promise<void> {
     if (!this.#raised && !signal.aborted) {

@@ -17,11 +17,13 @@ interface Watch {
   readonly path: string;
   readonly onEvent: () => void;
   readonly onLost: (error: Error) => void;
-  /** How the folder was when it was left for another one; null while it is selected. */
-  left: Snapshot | null;
+  /** How the folder was when a task began that may have left it; null until it is watched. */
+  seen: Snapshot | null;
 }
 
 interface Snapshot {
+  /** Made by the SELECT of that time, and kept up to date until the next one. */
+  readonly mailbox: MailboxObject;
   readonly uidValidity: bigint;
   readonly exists: number;
   readonly uidNext: number;
@@ -66,7 +68,7 @@ export class MutateLane {
         if (signal.aborted) throw signal.reason;
         const client = await this.#ready(signal);
         await client.breakIdle();
-        this.#noteLeaving(client);
+        this.#compare(client);
         return await task(client);
       } finally {
         this.#pending -= 1;
@@ -77,9 +79,9 @@ export class MutateLane {
 
   /** Listens in `path` from now on, in place of what was watched before. The returned function ends it. */
   async watch(path: string, onEvent: () => void, onLost: (error: Error) => void): Promise<() => void> {
-    const watch: Watch = { path, onEvent, onLost, left: null };
+    const watch: Watch = { path, onEvent, onLost, seen: null };
     await this.run(async (client) => {
-      await client.select(path);
+      watch.seen = snapshot(await client.select(path));
       this.#watch = watch;
     });
     return () => {
@@ -187,10 +189,8 @@ export class MutateLane {
   async #return(): Promise<MutateClient | null> {
     const [client, watch] = [this.#client, this.#watch];
     if (client === null || watch === null || this.#pending > 0 || client.idling) return null;
-    const away = client.selected?.path !== watch.path;
-    const mailbox = await client.select(watch.path);
-    if (away && (watch.left === null || changed(watch.left, mailbox))) this.#tell();
-    watch.left = null;
+    await client.select(watch.path);
+    this.#compare(client);
     return client;
   }
 
@@ -199,11 +199,15 @@ export class MutateLane {
     this.run((client) => client.noop()).catch(() => undefined);
   }
 
-  /** Notes how the watched folder is before a task may select another one. */
-  #noteLeaving(client: MutateClient): void {
-    const { selected } = client;
-    if (this.#watch === null || selected === null || selected.path !== this.#watch.path) return;
-    this.#watch.left = snapshot(selected);
+  /**
+   * Whenever the watched folder is selected between tasks: tells when it was selected anew and is not as it was left. A
+   * task may have come back to it by itself, and what SELECT shows is no event.
+   */
+  #compare(client: MutateClient): void {
+    const [watch, mailbox] = [this.#watch, client.selected];
+    if (watch === null || mailbox === null || mailbox.path !== watch.path) return;
+    if (watch.seen !== null && watch.seen.mailbox !== mailbox && changed(watch.seen, mailbox)) this.#tell();
+    watch.seen = snapshot(mailbox);
   }
 
   #stopTimer(): void {
@@ -219,7 +223,7 @@ export class MutateLane {
 
 function snapshot(mailbox: MailboxObject): Snapshot {
   const { uidValidity, exists, uidNext, highestModseq } = mailbox;
-  return { uidValidity, exists, uidNext, highestModSeq: highestModseq };
+  return { mailbox, uidValidity, exists, uidNext, highestModSeq: highestModseq };
 }
 
 function changed(left: Snapshot, now: MailboxObject): boolean {

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import type { FolderReader, Upstream } from '../../src/upstream/port.js';
 import type { Timing } from '../../src/upstream/timing.js';
+import { eventually } from '../harness/net.js';
 import { FakeServer, type Script } from './upstream-fake.js';
 import { type AccountOptions, allMessages, bodyOf, upstreamAt } from './upstream-support.js';
 
@@ -435,4 +436,34 @@ t.test('without UIDPLUS, EXPUNGE is sent only while nothing else is marked', asy
   await t.rejects(upstream.expunge(INBOX, [1], proof), { code: 'refused', responseCode: 'INUSE' });
   t.notOk(changes().includes('EXPUNGE'), 'a mark that does not go away keeps the EXPUNGE back');
   t.ok(marked.has(3));
+});
+
+t.test('watch: what came before a task selected the watched folder by itself is told', async (t) => {
+  // The folder has one mail more from the second time on that it is selected.
+  const exists = new Map<string, number>();
+  const select: Script = (command, tag) => {
+    const name = /^SELECT "?(\w+)/.exec(command)?.[1];
+    if (name === undefined) return undefined;
+    const times = (exists.get(name) ?? 0) + 1;
+    exists.set(name, times);
+    const count = name === 'INBOX' && times > 1 ? 4 : 3;
+    const codes = `* OK [UIDVALIDITY 5] x\r\n* OK [UIDNEXT ${count + 1}] x\r\n`;
+    return `* ${count} EXISTS\r\n* FLAGS (\\Seen)\r\n${codes}${tag} OK [READ-WRITE] open\r\n`;
+  };
+  const { upstream } = await facing(t, select);
+  let events = 0;
+  await upstream.watch(
+    'INBOX',
+    () => {
+      events += 1;
+    },
+    (error) => t.fail(error.message),
+  );
+  const seen = { add: ['\\Seen'], remove: [] };
+  // One task after the other, so that the connection does not go back to listening in between.
+  const tasks = ['Other', 'INBOX', 'Other'].map((path) => upstream.storeFlags({ ...INBOX, path }, [1], seen));
+  await Promise.all(tasks);
+  t.equal(exists.get('INBOX'), 2);
+  await eventually('the arrival to be told', () => events > 0, { everyMs: 5, timeoutMs: 5_000 });
+  t.equal(events, 1);
 });
