@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { PinnedFiles, pinnedName } from '../cache/pinned-files.js';
+import { syncDir } from '../cache/pinned-writer.js';
 import { mirrorName } from '../store/folders.js';
 import { pinnedFiles } from '../store/messages.js';
 import type { Store, WriteTx } from '../store/store.js';
@@ -33,6 +34,8 @@ export async function setPinnedAside(store: Store, dir: string): Promise<void> {
     await rename(path.join(dir, 'pinned', file), path.join(dir, 'rescued', file));
     faultPoint('rescue.moved');
   }
+  // A sweep takes what is in the old place: that the files have left it must outlive a power cut before it may run.
+  if (lost.length > 0) for (const name of ['', 'rescued', 'pinned']) await syncDir(path.join(dir, name));
   await store.write((tx) => tx.run("DELETE FROM meta WHERE key = 'rescue'"));
 }
 

@@ -118,7 +118,7 @@ export async function movedCount(
 /** The copies of an account that vanished and are not explained yet. */
 export async function vanishedCopies(tx: ReadTx, accountId: number): Promise<number[]> {
   const rows = await tx.all<{ id: number }>(
-    "SELECT copy.id FROM copy JOIN folder ON folder.id = copy.folder_id WHERE folder.account_id = ? AND copy.state = 'vanished'",
+    "SELECT copy.id FROM copy JOIN folder ON folder.id = copy.folder_id WHERE folder.account_id = ? AND copy.state = 'vanished' ORDER BY copy.id",
     [accountId],
   );
   return rows.map((row) => row.id);
@@ -141,7 +141,8 @@ interface Found extends CopyRow {
  * when the same mail has arrived in another folder of the account since (or a folder like All Mail still holds it); else
  * really deleted. A move leaves the other accounts' copies alone, except into Trash (a deletion) and out of it (a
  * restoration), which they follow. `unseen` says that the account has folders that are not synced, where a mail may have
- * gone: then nothing counts as deleted for the other accounts.
+ * gone: then nothing counts as deleted for the other accounts. `taken`: what explained others before and explains no
+ * more, when they come a page at a time.
  */
 export async function explainVanished(
   tx: WriteTx,
@@ -149,6 +150,7 @@ export async function explainVanished(
   accountId: number,
   copyIds: readonly number[],
   unseen = false,
+  taken = new Set<number>(),
 ): Promise<void> {
   const vanished = await tx.all<Vanished>(
     `SELECT copy.*, message.match_key, folder.pulled, folder.role FROM copy
@@ -156,7 +158,6 @@ export async function explainVanished(
      WHERE copy.id IN (SELECT value FROM json_each(?)) AND copy.state = 'vanished' ORDER BY copy.id`,
     [jsonIds(copyIds)],
   );
-  const taken = new Set<number>();
   for (const copy of vanished) {
     const found = await movedTo(tx, accountId, copy, taken);
     if (found) taken.add(found.id);

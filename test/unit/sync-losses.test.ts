@@ -163,3 +163,17 @@ t.test('DELETE of a mailbox whose mail was refused elsewhere a moment ago has to
   await world.store.write((tx) => tx.run('UPDATE action SET created = created - 3600'));
   await world.mail.delete('Accounts/a/Projects');
 });
+
+t.test('of many twins that vanished at once, as many were moved as have arrived elsewhere', async (t) => {
+  const twins = Array.from({ length: 120 }, () => mail('twin'));
+  const world = await openWorld(t, serversOf({ a: twins, b: twins }));
+  await world.settle();
+  const a = world.servers['a']!;
+  const gone = a.folder('INBOX').messages.slice(0, 110);
+  const uids = gone.map(({ uid }) => uid);
+  a.moveElsewhere('INBOX', uids.slice(0, 55), 'Projects');
+  a.folder('INBOX').remove(uids);
+  await world.settle(30_000);
+  const b = world.servers['b']!;
+  t.same([b.folder('INBOX').messages.length, b.folder('Trash').messages.length], [65, 55]);
+});
