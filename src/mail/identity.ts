@@ -123,7 +123,7 @@ function readFields(header: Buffer): IdentityFields {
 }
 
 /** RFC 5322 §3.6.4: the msg-id itself; folding and white space inside are no part of it. */
-function normalMessageId(value: string | null): string | null {
+export function normalMessageId(value: string | null): string | null {
   if (value === null) return null;
   const open = value.indexOf('<');
   const close = value.indexOf('>', open + 1);

@@ -11,7 +11,7 @@ import type { QueuedMail } from '../../src/submit/queue/mail.js';
 import type { NewMail } from '../../src/submit/queue/options.js';
 import { OutgoingQueue } from '../../src/submit/queue/queue.js';
 import { SenderBook } from '../../src/submit/sender.js';
-import type { SendingAccount } from '../../src/submit/types.js';
+import type { SendingAccount, SendingUser } from '../../src/submit/types.js';
 import { type Clock, systemClock } from '../../src/util/clock.js';
 import { MergeboxError } from '../../src/util/errors.js';
 import { silentLog } from '../../src/util/log.js';
@@ -21,12 +21,17 @@ import { account, HostProbe, upstream } from '../harness/submission.js';
 const NEVER_MS = 3_600_000;
 const CONTENT = Buffer.from('From: alice@work.example\r\nMessage-ID: <1@laptop.example>\r\n\r\nhello\r\n');
 
-async function queueOf(test: Test, accounts: readonly SendingAccount[], clock: Clock = systemClock) {
+async function queueOf(
+  test: Test,
+  accounts: readonly SendingAccount[],
+  clock: Clock = systemClock,
+  relay: SendingUser['relay'] = null,
+) {
   const dir = await mkdtemp(join(tmpdir(), 'mbq-'));
   const host = new HostProbe();
   const queue = await OutgoingQueue.open({
     dir,
-    book: () => new SenderBook({ name: 'alice', accounts, relay: null }),
+    book: () => new SenderBook({ name: 'alice', accounts, relay }),
     host,
     hostname: 'box.example',
     times: { retryMs: NEVER_MS, warnMs: NEVER_MS, giveUpMs: 10 * NEVER_MS, lookMs: NEVER_MS },
@@ -203,6 +208,26 @@ t.test('who files the copy is learned from what Sent showed, for each way apart'
   const filed = host.filed.length;
   await settle(duties, queued({ recipients: DELIVERED }));
   t.equal(host.filed.length, filed, 'its own server files, whatever the relay does');
+});
+
+t.test('a Message-ID with something around it is looked for as the mailboxes know it', async (t) => {
+  const host = new HostProbe();
+  const { duties } = dutiesWith(host);
+  const { envelope } = newMail();
+  for (const messageId of ['<1@laptop.example> (first)', '< 1@laptop.example >', '1@laptop.example']) {
+    await settle(duties, queued({ recipients: DELIVERED, looks: 1, envelope: { ...envelope, messageId } }));
+  }
+  t.strictSame([...new Set(host.looks)], ['1@laptop.example']);
+});
+
+t.test('a relay that sends when reachable asks for any account', async (t) => {
+  const relay = await upstream(t);
+  const target = account('relay', relay, { when: 'reachable' }).smtp!;
+  const accounts = [account('work', null), account('home', null)];
+  const { queue, host } = await queueOf(t, accounts, systemClock, { ...target, addresses: null });
+  Object.assign(host, { reachable: (name: string) => name === 'home' });
+  await queue.accept(newMail(undefined, { viaRelay: true }), { bytes: CONTENT, file: null });
+  await eventually('it left', () => relay.mails.length === 1);
 });
 
 t.test('a copy that the configuration rules out is not owed for ever', async (t) => {

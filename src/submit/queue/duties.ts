@@ -1,3 +1,4 @@
+import { normalMessageId } from '../../mail/identity.js';
 import { backoffDelay } from '../../util/backoff.js';
 import type { Clock } from '../../util/clock.js';
 import { errorText, isMergeboxError } from '../../util/errors.js';
@@ -215,9 +216,9 @@ function wantsMarks({ marked, envelope, recipients }: QueuedMail): boolean {
   );
 }
 
-/** Without the angle brackets. */
+/** The Message-ID as the mailboxes know it: without angle brackets and what stands around them. */
 export function bareId({ envelope }: QueuedMail): string {
-  return envelope.messageId.replace(/^<|>$/g, '');
+  return normalMessageId(envelope.messageId) ?? '';
 }
 
 /** Nothing is left to do for the mail. */

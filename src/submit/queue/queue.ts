@@ -316,7 +316,9 @@ export class OutgoingQueue {
         clock,
         width: first?.connections ?? CONNECTIONS,
         when: first?.when ?? 'now',
-        reachable: () => host.reachable(account),
+        // The relay's lane is everybody's, whichever account was the first to use it.
+        reachable: () =>
+          viaRelay ? this.#options.book().user.accounts.some(({ id }) => host.reachable(id)) : host.reachable(account),
         retryMs: Math.min(times.retryMs, DOWN_MS),
         onDown: () => this.#sendAway(way),
       }),
