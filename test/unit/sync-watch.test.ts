@@ -34,18 +34,19 @@ for (const [name, features] of [
 ] as const) {
   t.test(`mail that comes just before the watch begins is seen without an event, ${name}`, async (t) => {
     let come = 0;
-    const { server, world, upstream } = await account(t, features, (inbox) => {
+    const { server, world } = await account(t, features, (inbox) => {
       come += 1;
       inbox.add(mail(`watched ${come}`));
     });
     await seen(world, 'watched 1');
     if (features === PLAIN) return;
     // The guard's second look renews the connections, and the watch begins anew after it.
+    const engine = world.sync.engines[0]!;
+    await engine.round();
     const inbox = server.folder('INBOX');
     inbox.remove(inbox.messages.map(({ uid }) => uid));
-    upstream.notify();
+    await engine.round();
     await seen(world, 'watched 2');
-    t.equal(come, 2);
   });
 }
 
