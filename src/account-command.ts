@@ -1,5 +1,4 @@
 import { parseArgs } from 'node:util';
-import { probeAccount } from './account-probe.js';
 import { errorText, MergeboxError } from './util/errors.js';
 import { Secret } from './util/secret.js';
 
@@ -44,6 +43,7 @@ export async function accountCommand(
   }
   const password = values['password-stdin'] === true ? await readInput() : null;
   if (password === '') throw new MergeboxError('config', 'account probe: no password on standard input');
+  const { probeAccount } = await import('./account-probe.js');
   return probeAccount(
     {
       address,

@@ -3,15 +3,11 @@ import { ACCOUNT_USAGE, accountCommand, isAccountCommand } from './account-comma
 import { adminSocketPath } from './admin/admin.js';
 import { type AdminAnswer, adminRequest } from './admin/client.js';
 import { type StatusReport, type SyncReport, statusText } from './admin/status.js';
-import { App } from './app.js';
+import type { App } from './app.js';
 import { hashPassword } from './auth/password.js';
-import { findServers } from './auto-accounts.js';
-import { checkUpstreams } from './check.js';
 import type { Config } from './config/config.js';
 import { loadConfig } from './config/load.js';
-import { runDemo } from './demo/demo.js';
 import { isQueueCommand, QUEUE_USAGE, queueCommand } from './queue-command.js';
-import { rebuildCommand } from './rebuild-command.js';
 import { errorText, isMergeboxError, MergeboxError } from './util/errors.js';
 import { armFaultPoint } from './util/fault.js';
 import { createLog, type Log, silentLog } from './util/log.js';
@@ -98,12 +94,13 @@ function parse(args: readonly string[]) {
   }
 }
 
+/** Each command loads what it needs when it runs: `status` is not to wait for what only `serve` uses. */
 async function dispatch(command: string, rest: readonly string[], values: Values): Promise<number> {
   switch (command) {
     case 'serve':
       return serve(values);
     case 'demo':
-      return runDemo();
+      return (await import('./demo/demo.js')).runDemo();
     case 'check':
       return check(values);
     case 'status':
@@ -115,10 +112,7 @@ async function dispatch(command: string, rest: readonly string[], values: Values
     case 'drop':
       return forAccount(command, rest, values);
     case 'rebuild':
-      await rebuildCommand(await load(values), rest[0] ?? values.user, values.force ?? false, (line) =>
-        print(`${line}\n`),
-      );
-      return 0;
+      return rebuild(rest[0], values);
     case 'hash-password':
       return hash();
     default:
@@ -141,8 +135,8 @@ async function serve(values: Values): Promise<number> {
   const loaded = await load(values, (text) => warnings.push(text));
   const log = createLog(loaded.log.level);
   for (const text of warnings) log.warn(text);
-  const config = await findServers(loaded, log);
-  const app = new App(config, log);
+  const [{ App }, { findServers }] = await Promise.all([import('./app.js'), import('./auto-accounts.js')]);
+  const app = new App(await findServers(loaded, log), log);
   const stopped = untilSignal();
   // Whoever reads the log may leave; mail goes on.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
@@ -184,8 +178,15 @@ function untilSignal(): Promise<string> {
 async function check(values: Values): Promise<number> {
   const loaded = await load(values, (text) => process.stderr.write(`warning: ${text}\n`));
   print('configuration: valid\n');
+  const [{ checkUpstreams }, { findServers }] = await Promise.all([import('./check.js'), import('./auto-accounts.js')]);
   const config = await findServers(loaded, silentLog());
   return (await checkUpstreams(config, silentLog(), (line) => print(`${line}\n`))) ? 0 : FAULT;
+}
+
+async function rebuild(user: string | undefined, values: Values): Promise<number> {
+  const { rebuildCommand } = await import('./rebuild-command.js');
+  await rebuildCommand(await load(values), user ?? values.user, values.force ?? false, (line) => print(`${line}\n`));
+  return 0;
 }
 
 async function status(values: Values): Promise<number> {
