@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import t from 'tap';
-import { mainFile, runCommand, runMergebox } from '../harness/command-line.js';
+import { mainFile, ownEnv, runCommand, runMergebox } from '../harness/command-line.js';
 import { ImapClient, type ImapEndpoint } from '../harness/imap-client.js';
 import { type ListedMessage, listFolder } from '../harness/imap-helpers.js';
 import { eventually } from '../harness/net.js';
@@ -17,7 +17,7 @@ class Demo {
 
   constructor(env: Readonly<Record<string, string>> = {}) {
     this.#child = spawn(process.execPath, [mainFile(), 'demo'], {
-      env: { ...process.env, ...env },
+      env: { ...ownEnv(), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {

@@ -17,6 +17,16 @@ export interface CommandOptions {
   readonly timeoutMs?: number;
 }
 
+/**
+ * The environment without what tap puts there to follow the children of a test: it makes each start slower, and its signal
+ * handlers change what a signal does to a daemon (SIGXFSZ would end it).
+ */
+export function ownEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => name !== 'NODE_OPTIONS' && !name.startsWith('_TAPJS_')),
+  );
+}
+
 /** Runs a program to its end; rejects only when it cannot start or outlasts its time. */
 export function runCommand(
   program: string,
@@ -24,7 +34,7 @@ export function runCommand(
   { stdin = '', env = {}, cwd, timeoutMs = 60_000 }: CommandOptions = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: { ...process.env, ...env }, ...(cwd === undefined ? {} : { cwd }) });
+    const child = spawn(program, args, { env: { ...ownEnv(), ...env }, ...(cwd === undefined ? {} : { cwd }) });
     const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
     child.stdout.on('data', (chunk: Buffer) => output.stdout.push(chunk));
     child.stderr.on('data', (chunk: Buffer) => output.stderr.push(chunk));

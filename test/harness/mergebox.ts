@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { makeCertificates, type TestCertificates } from './certificates.js';
-import { type CommandOptions, type CommandResult, mainFile, runMergebox } from './command-line.js';
+import { type CommandOptions, type CommandResult, mainFile, ownEnv, runMergebox } from './command-line.js';
 import { ImapClient, type ImapEndpoint } from './imap-client.js';
 import { appendMessage, type ListedMessage, listFolder } from './imap-helpers.js';
 import { mergeboxConfig, type TestUser } from './mergebox-config.js';
@@ -90,7 +90,7 @@ export class Mergebox {
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     if (this.#process !== null) throw new Error('this daemon runs already');
     const child = spawn(process.execPath, [mainFile(), 'serve', '--config', this.configFile], {
-      env: { ...process.env, ...this.#env, ...env },
+      env: { ...ownEnv(), ...this.#env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#process = child;
