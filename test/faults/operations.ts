@@ -107,7 +107,7 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     name: 'folder emptied',
-    meanwhile: ({ work, login }) => direct(work, login, 'Junk', 'STORE 1:* +FLAGS.SILENT (\\Deleted)', 'EXPUNGE'),
+    meanwhile: ({ work, login }) => direct(work, login, 'Archive', 'STORE 1:* +FLAGS.SILENT (\\Deleted)', 'EXPUNGE'),
   },
   { name: 'CREATE', command: (client) => client.ok('CREATE Accounts/home/INBOX/Made') },
   { name: 'RENAME', command: (client) => client.ok('RENAME Accounts/home/INBOX/Plans Accounts/home/INBOX/Renamed') },
