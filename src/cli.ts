@@ -148,6 +148,8 @@ async function serve(values: Values): Promise<number> {
   });
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'unhandled rejection'));
   process.on('SIGHUP', () => void reload(app, log));
+  // A limit on the size of files (setrlimit(2), RLIMIT_FSIZE) makes that write fail; it ends nothing.
+  process.on('SIGXFSZ', () => log.error('a file has reached the size that this process may write'));
   try {
     log.info({ listeners: await app.start() }, 'ready');
   } catch (error) {
