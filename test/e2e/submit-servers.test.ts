@@ -157,7 +157,7 @@ t.test('Postfix with a full disk says 452: the mail waits, and leaves when there
     await box.queue.retry();
     return (await box.mails()).length === 0;
   };
-  await eventually('there is room', emptied, { everyMs: 7_000, timeoutMs: 120_000 });
+  await eventually('there is room', emptied, { everyMs: 12_000, timeoutMs: 120_000 });
   await empty(box);
   await eventually('it is through', () => behind.mails.length === 1);
 });
