@@ -1,9 +1,10 @@
-import { recordDestroyed, removeActions } from '../store/actions.js';
+import { removeActions } from '../store/actions.js';
 import { dropCopies } from '../store/remove.js';
 import { faultPoint } from '../util/fault.js';
 import { authorise } from './authorise.js';
 import { isLookedFor, type LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
+import { recordInLedger } from './ledger.js';
 
 /** Removes doomed copies of one folder, exactly these, and writes them into the ledger. */
 export async function expunge(context: SyncContext, loaded: readonly LoadedAction[]): Promise<void> {
@@ -21,17 +22,7 @@ export async function expunge(context: SyncContext, loaded: readonly LoadedActio
     faultPoint('expunge.sent');
   }
   await context.store.write(async (tx) => {
-    await recordDestroyed(
-      tx,
-      present.map(({ row, copy }) => ({
-        account: context.account.name,
-        folder: folder!.path,
-        uidValidity: folder!.uid_validity ?? 0,
-        uid: copy!.uid!,
-        kind: 'expunge',
-        reason: row.reason,
-      })),
-    );
+    await recordInLedger(tx, context, present, 'expunge');
     await dropCopies(
       tx,
       context.book,

@@ -1,6 +1,6 @@
 import { addFlags, type FlagText, removeFlags } from '../mail/flags.js';
 import { agreedFlags, owedChange } from '../mail/reconcile.js';
-import { oweFlags, recordDestroyed, removeActions } from '../store/actions.js';
+import { oweFlags, removeActions } from '../store/actions.js';
 import { jsonIds } from '../store/rows.js';
 import type { FlagChange, FolderRef } from '../upstream/port.js';
 import { isMergeboxError, type MergeboxError } from '../util/errors.js';
@@ -9,6 +9,7 @@ import { groupBy } from '../util/group.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
+import { recordInLedger } from './ledger.js';
 
 interface Push {
   readonly action: LoadedAction;
@@ -108,16 +109,11 @@ async function recordMarks(context: SyncContext, pushes: readonly Push[]): Promi
   const marks = pushes.filter(({ change }) => change.add.includes('\\Deleted'));
   if (marks.length === 0) return;
   await context.store.write((tx) =>
-    recordDestroyed(
+    recordInLedger(
       tx,
-      marks.map(({ action, uid }) => ({
-        account: context.account.name,
-        folder: action.folder!.path,
-        uidValidity: action.folder!.uid_validity ?? 0,
-        uid,
-        kind: 'mark',
-        reason: action.row.reason,
-      })),
+      context,
+      marks.map(({ action }) => action),
+      'mark',
     ),
   );
 }

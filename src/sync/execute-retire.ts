@@ -1,9 +1,10 @@
-import { owe, recordDestroyed, removeActions } from '../store/actions.js';
+import { owe, removeActions } from '../store/actions.js';
 import { copiesByUids } from '../store/copies.js';
 import { foldersOf } from '../store/folders.js';
 import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
+import { recordInLedger } from './ledger.js';
 
 const REASON = 'policy: leaveOnServer';
 
@@ -40,17 +41,7 @@ export async function retire(context: SyncContext, batch: readonly LoadedAction[
     );
   }
   await context.store.write(async (tx) => {
-    await recordDestroyed(
-      tx,
-      present.map(({ row, copy }) => ({
-        account: context.account.name,
-        folder: folder!.path,
-        uidValidity: folder!.uid_validity ?? 0,
-        uid: copy!.uid!,
-        kind: 'retire',
-        reason: row.reason,
-      })),
-    );
+    await recordInLedger(tx, context, present, 'retire');
     await removeActions(
       tx,
       batch.map(({ row }) => row.id),

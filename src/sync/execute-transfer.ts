@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { owe, recordAttempt, recordDestroyed, removeActions } from '../store/actions.js';
+import { owe, recordAttempt, removeActions } from '../store/actions.js';
 import { copiesByIds } from '../store/copies.js';
 import { bindCopy, markOwn } from '../store/bind.js';
 import { sweepMessages } from '../store/messages.js';
@@ -14,6 +14,7 @@ import { authorise } from './authorise.js';
 import type { LoadedAction } from './batch.js';
 import type { SyncContext } from './context.js';
 import { isFiledElsewhere } from './elsewhere.js';
+import { recordInLedger } from './ledger.js';
 
 /** Pulls a folder, so that what an earlier try delivered is recognised. */
 export type PullNow = (folderId: number) => Promise<void>;
@@ -223,21 +224,7 @@ async function pinnedTargets(tx: ReadTx, missing: readonly LoadedAction[]): Prom
 
 async function removeSources(tx: WriteTx, context: SyncContext, batch: readonly LoadedAction[]): Promise<void> {
   const sources = batch.flatMap(({ copy }): CopyRow[] => (copy ? [copy] : []));
-  await recordDestroyed(
-    tx,
-    batch.flatMap(({ row, copy, folder }) =>
-      copy?.uid == null || !folder
-        ? []
-        : {
-            account: context.account.name,
-            folder: folder.path,
-            uidValidity: folder.uid_validity ?? 0,
-            uid: copy.uid,
-            kind: 'move',
-            reason: row.reason,
-          },
-    ),
-  );
+  await recordInLedger(tx, context, batch, 'move');
   await tx.run("DELETE FROM copy WHERE state = 'doomed' AND id IN (SELECT value FROM json_each(?))", [
     jsonIds(sources.map((copy) => copy.id)),
   ]);
